@@ -1,0 +1,115 @@
+"""Rows → the exact token ids, loss mask and attention mask a model sees.
+
+The only such place: engines and trainers both call it, so a model is trained, scored and sampled on the same tokens.
+It does not know which engine, trainer or method asks.
+"""
+
+from __future__ import annotations
+
+from selfalign.errors import EngineError
+from selfalign.ports import Rendered, Tokenizer
+from selfalign.types import Chat, Message, Rendering
+
+
+def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rendering) -> str:
+    """The text before the answer, ending where the assistant begins to write.
+
+    Raises:
+        EngineError: the tokenizer has no chat template and the rendering asks for one, or the wrapper (single-turn by
+            definition, SPIN App. B.1) is given several user turns.
+    """
+    if rendering.prompt == "instruction-response":
+        turns = [message.content for message in prompt if message.role == "user"]
+        if len(turns) != 1:
+            raise EngineError(
+                f"rendering.prompt 'instruction-response' takes prompts with one user turn, this one has {len(turns)}; "
+                "use 'chat' for conversations"
+            )
+        return f"### Instruction: {turns[0]}\n\n### Response: "
+    if not tokenizer.chat_template:
+        raise EngineError(
+            "the model's tokenizer has no chat template; add a chat_template.jinja to the model folder "
+            "or set rendering.prompt to 'instruction-response'"
+        )
+    messages = [{"role": message.role, "content": message.content} for message in with_system(prompt, rendering)]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return text
+
+
+def with_system(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Message, ...]:
+    """The prompt, led by the rendering's system message if it has none of its own."""
+    if rendering.system is None or any(message.role == "system" for message in prompt):
+        return prompt
+    return (Message(role="system", content=rendering.system), *prompt)
+
+
+def prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[int]:
+    """Token ids of the prompt as a generator sees it: at most `max_length` - 1, the oldest tokens cut first.
+
+    Templates write their own special tokens, so none are added.
+    """
+    ids = tokenizer.encode(prompt_text(tokenizer, chat.prompt, rendering), add_special_tokens=False)
+    return ids[-max(1, rendering.max_length - 1) :]
+
+
+def answer_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[int]:
+    """Token ids of the answer with its ending.
+
+    `natural`: a finished answer ends in one end token, a cut one in none, so that cutting is never taught.
+    `official-double`: end token, newline, end token, for cut answers too (the released code's behaviour).
+    """
+    if chat.answer is None:
+        raise EngineError(f"row {chat.id!r} has no answer to render; generate one or leave the row out")
+    end = end_token_id(tokenizer)
+    ids = tokenizer.encode(chat.answer, add_special_tokens=False)
+    if rendering.answer_end == "official-double":
+        return [*ids, end, *tokenizer.encode("\n", add_special_tokens=False), end]
+    return [*ids, end] if chat.finished else ids
+
+
+def end_token_id(tokenizer: Tokenizer) -> int:
+    """The id of the token that ends an answer."""
+    if tokenizer.eos_token_id is None:
+        raise EngineError("the model's tokenizer has no eos_token; set one in tokenizer_config.json")
+    return tokenizer.eos_token_id
+
+
+def rendered(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> Rendered:
+    """A chat as one sequence of T tokens: prompt (not a target), answer (target)."""
+    return rendered_together(tokenizer, (chat,), rendering)[0]
+
+
+def rendered_together(tokenizer: Tokenizer, chats: tuple[Chat, ...], rendering: Rendering) -> tuple[Rendered, ...]:
+    """Several answers to one prompt, each as a sequence, all with the same prompt tokens.
+
+    When the prompt and the longest answer exceed `max_length`, the prompt keeps its last `max_prompt_length` tokens
+    (without that setting: as many as fit beside the longest answer, at least one); answers that are still too long
+    lose their last tokens, the end token among them. This is the released code's order of cutting.
+    """
+    prompt = prompt_ids(tokenizer, chats[0], rendering)
+    answers = [answer_ids(tokenizer, chat, rendering) for chat in chats]
+    longest = max(len(answer) for answer in answers)
+    room = rendering.max_length - len(prompt)
+    if longest > room:
+        kept = rendering.max_prompt_length or max(1, rendering.max_length - longest)
+        prompt = prompt[-kept:]
+        room = rendering.max_length - (rendering.max_prompt_length or len(prompt))
+    return tuple(
+        sequence(tokenizer, prompt, answer[:room] if len(prompt) + longest > rendering.max_length else answer, rendering)
+        for answer in answers
+    )
+
+
+def sequence(tokenizer: Tokenizer, prompt: list[int], answer: list[int], rendering: Rendering) -> Rendered:
+    """Prompt and answer ids joined, with their masks."""
+    ids = (*prompt, *answer)
+    loss = (*(False for _ in prompt), *(True for _ in answer))
+    return Rendered(ids=ids, loss=loss, attention=attention(tokenizer, ids, rendering))
+
+
+def attention(tokenizer: Tokenizer, ids: tuple[int, ...], rendering: Rendering) -> tuple[bool, ...]:
+    """Which tokens later ones may see: all, or (official code) all but the end tokens before the last token."""
+    if rendering.answer_end == "natural":
+        return (True,) * len(ids)
+    end = end_token_id(tokenizer)
+    return (*(token != end for token in ids[:-1]), True)

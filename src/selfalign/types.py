@@ -1,0 +1,264 @@
+"""The nouns of selfalign: frozen values that cost nothing to import.
+
+Three families. *Rows* are what tables hold. *Handles* (`Table`, `Matrix`, `Model`) name something a stage made or
+will make; they are inert and hold a key, not data. *Settings* are what a recipe says. This module knows nothing of
+files, tensors, engines or the network. Shape alphabet used across the code: `_N` rows, `_T` tokens, `_D` hidden,
+`_V` vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+Role = Literal["system", "user", "assistant"]
+
+
+# ------------------------------------------------------------------------------------------------ rows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chat:
+    """A prompt and, once somebody answered it, the answer.
+
+    `finished` is False when the answer was cut by a token limit: such an answer gets no end-of-sequence token.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    answer: str | None = None
+    finished: bool = True
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """Two answers to one prompt, the first preferred to the second."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    chosen_finished: bool = True
+    rejected_finished: bool = True
+
+    def sides(self) -> tuple[Chat, Chat]:
+        """The chosen and the rejected answer, each as a chat with this pair's id."""
+        return (
+            Chat(id=self.id, prompt=self.prompt, answer=self.chosen, finished=self.chosen_finished),
+            Chat(id=self.id, prompt=self.prompt, answer=self.rejected, finished=self.rejected_finished),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instruction:
+    """A prompt whose answer can be verified by a program; `checks` is a JSON list of constraints."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    checks: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerScore:
+    """The log-probability (nats, summed over answer tokens) a model gives to a chat's answer."""
+
+    id: str
+    log_probability: float
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairScore:
+    """The log-probabilities (nats, summed over answer tokens) a model gives to both sides of a pair."""
+
+    id: str
+    chosen: float
+    rejected: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """One item of one suite, measured. `value` is None when it could not be read, and then `why` says why."""
+
+    id: str
+    suite: str
+    value: float | None
+    reply: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropped:
+    """A row a stage refused, and the reason."""
+
+    id: str
+    reason: str
+
+
+# --------------------------------------------------------------------------------------------- handles
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[Row]):
+    """Ordered immutable rows, named by the key of the call that makes them."""
+
+    key: str
+
+    def identity(self) -> Any:
+        """What this handle contributes to a key."""
+        return {"table": self.key}
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A float matrix with row ids, named by the key of the call that makes it."""
+
+    key: str
+
+    def identity(self) -> Any:
+        """What this handle contributes to a key."""
+        return {"matrix": self.key}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A language model: `embedded:toy`, `path:folder`, `hf:org/name@revision`, `scripted:name`, `made:<key>`.
+
+    `digest` names the content where the reference alone does not (a folder can change under its name); it is what
+    enters a key, so moving a folder recomputes nothing and editing it recomputes everything.
+    """
+
+    ref: str
+    digest: str = ""
+
+    def identity(self) -> Any:
+        """What this handle contributes to a key: content, never a place."""
+        return {"model": self.digest or self.ref}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data file or set from outside, pinned by content: `digest` enters keys, the place `ref` does not."""
+
+    ref: str
+    digest: str
+    format: str = ""
+    limit: int | None = None
+
+    def identity(self) -> Any:
+        """What this source contributes to a key: content and how it is read, never a place."""
+        return {"source": self.digest, "format": self.format, "limit": self.limit}
+
+
+# -------------------------------------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How a model continues a prompt. `temperature` 0 is greedy; `top_p` 1 and `top_k` 0 keep the whole vocabulary.
+
+    `length_percentile`, when set, replaces the limit by that percentile of the human answers' token lengths
+    (never above `max_new_tokens`), so that the model's answers cannot be told apart by their length alone.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    length_percentile: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rendering:
+    """How rows become the token ids a model sees.
+
+    `prompt`: `chat` is the tokenizer's own chat template; `instruction-response` is SPIN's generation wrapper
+    ("### Instruction: … ### Response: "). `answer_end`: `natural` appends one end token to a finished answer and none
+    to a cut one; `official-double` reproduces the released SPIN code (EOS, newline, EOS; the earlier end tokens hidden
+    from attention; cut answers end like finished ones). `system` is put before prompts that have no system message.
+    """
+
+    prompt: Literal["chat", "instruction-response"] = "chat"
+    answer_end: Literal["natural", "official-double"] = "natural"
+    system: str | None = None
+    max_length: int = 2048
+    max_prompt_length: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lora:
+    """Low-rank adapters on linear layers; merged into the weights when training ends."""
+
+    r: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimisation:
+    """How weights move. Batch size counts rows per optimiser step over all devices; micro-batches are ambient.
+
+    `schedule_epochs` lays the learning-rate schedule out over more epochs than are trained (SPIN's "6, stop at 2").
+    """
+
+    optimiser: Literal["adamw", "rmsprop"] = "adamw"
+    learning_rate: float = 5e-7
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: float = 0.1
+    num_train_epochs: int = 1
+    schedule_epochs: int | None = None
+    max_steps: int | None = None
+    batch_size: int = 64
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sft:
+    """Maximum likelihood of the answer tokens: mean negative log-likelihood per answer token of a batch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dpo:
+    """A convex decreasing function of `beta` × (margin of the chosen over the rejected log-ratio), averaged over pairs.
+
+    SPIN, eq. 4.7 with lambda = `beta`; `logistic` is the paper's choice and equals the DPO sigmoid loss (Remark 4.1).
+    """
+
+    beta: float = 0.1
+    loss: Literal["logistic", "hinge", "exponential", "correlation"] = "logistic"
+
+
+Objective = Sft | Dpo
+
+
+# ---------------------------------------------------------------------------------------------- a round
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """What a method yields when a round ends: the model it made, what it trained on, and the tables worth showing."""
+
+    model: Model
+    trained_on: tuple[Table[Any], ...]
+    answers: Table[Chat] | None = None
+    started_from: Model | None = None
+    reference: Model | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+ROW_TYPES: dict[str, type] = {
+    row.__name__: row for row in (Chat, Pair, Instruction, AnswerScore, PairScore, Result, Dropped)
+}
