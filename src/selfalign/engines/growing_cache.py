@@ -1,0 +1,70 @@
+"""Keys and values of past tokens, in buffers that grow now and then instead of being copied at every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+SPARE_TOKENS = 64
+
+
+class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the library's class hook has no annotations
+    """A full-attention layer's cache: `keys` and `values` [N, heads, T, D] are views of larger buffers."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append the states of new tokens; gives all states so far."""
+        past = self.get_seq_length()
+        total = past + key_states.shape[-2]
+        if past == 0:
+            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
+            self.room_keys, self.room_values = with_room(key_states, total), with_room(value_states, total)
+        elif total > self.room_keys.shape[-2]:
+            self.room_keys = with_room(self.room_keys[:, :, :past], total)
+            self.room_values = with_room(self.room_values[:, :, :past], total)
+        self.room_keys[:, :, past:total] = key_states
+        self.room_values[:, :, past:total] = value_states
+        return self.show(total)
+
+    def show(self, total: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make the first `total` tokens of the buffers the layer's keys and values."""
+        self.keys, self.values = self.room_keys[:, :, :total], self.room_values[:, :, :total]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep only the rows `indices`."""
+        if total := self.get_seq_length():
+            self.room_keys, self.room_values = self.room_keys[indices], self.room_values[indices]
+            self.show(total)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Let every row stand `repeats` times."""
+        if total := self.get_seq_length():
+            self.room_keys = self.room_keys.repeat_interleave(repeats, dim=0)
+            self.room_values = self.room_values.repeat_interleave(repeats, dim=0)
+            self.show(total)
+
+
+def with_room(states: torch.Tensor, total: int) -> torch.Tensor:
+    """A buffer for `total` tokens and some more, that begins with `states`."""
+    rows, heads, tokens, size = states.shape
+    room = states.new_empty(rows, heads, total + total // 4 + SPARE_TOKENS, size)
+    room[:, :, :tokens] = states
+    return room
+
+
+def growing_cache(config: Any) -> tuple[DynamicCache, bool]:
+    """An empty cache for a model, and whether every layer of it is full attention.
+
+    Only then may a prompt be fed in pieces with padding between them: a sliding window counts cache slots, and a
+    recurrent state has no slots at all. Such layers keep transformers' own cache.
+    """
+    cache = DynamicCache(config=config)
+    plain = bool(cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)
+    growing: Any = GrowingLayer
+    cache.layers = [growing() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache, plain

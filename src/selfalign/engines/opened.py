@@ -1,0 +1,199 @@
+"""A loaded model: how it gets into memory and how it answers what `ports.LM` asks.
+
+Rendering is `render`'s, the decode loop is `decode`'s, scores are `scoring`'s; this file joins them and turns what
+can go wrong into one message.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from selfalign.engines.cpu_linear import quicken
+from selfalign.engines.decode import Limits, Prompt, decode
+from selfalign.engines.scoring import answer_log_probabilities, head_is_plain
+from selfalign.errors import EngineError
+from selfalign.ports import Advance, Continuation, unheard
+from selfalign.render import answer_ids, prompt_ids, rendered_together
+from selfalign.types import AnswerScore, Chat, Rendering, Sampling
+from selfalign.unpacking import quiet_transformers
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory with its tokenizer. `stop_ids` end an answer; `plain_head` says how logits are made."""
+
+    name: str
+    model: Any
+    tokenizer: Any
+    stop_ids: frozenset[int]
+    plain_head: bool
+
+
+# The last loaded model and what it was loaded from. One slot: two models at once is how memory runs out.
+SLOT: dict[tuple[Any, ...], Loaded] = {}
+
+
+def loaded(folder: Path, *, name: str, device: str, dtype: str) -> Loaded:
+    """The model of a folder, from the slot if it was the last one and its files are unchanged.
+
+    Raises:
+        EngineError: see `checked_files`, `placed`; or transformers does not know the architecture.
+    """
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    if dtype not in DTYPES:
+        raise EngineError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in checked_files(folder, name))
+    slot = (folder.resolve(), stamps, place, dtype)
+    if slot not in SLOT:
+        release()
+        with quiet_transformers():
+            SLOT[slot] = load(folder, name=name, device=place, dtype=DTYPES[dtype])
+    return SLOT[slot]
+
+
+def release() -> None:
+    """Let go of the loaded model, so that its memory can be used for something else."""
+    SLOT.clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def checked_files(folder: Path, name: str) -> list[Path]:
+    """The files that are a model's weights and settings.
+
+    Raises:
+        EngineError: no config.json, no weights, or no tokenizer in the folder.
+    """
+    if not (folder / "config.json").is_file():
+        raise EngineError(
+            f"{name}: {folder} has no config.json, so it is no model folder; write it with save_pretrained"
+        )
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise EngineError(f"{name}: {folder} has no *.safetensors weights; write them with save_pretrained")
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")):
+        raise EngineError(f"{name}: {folder} has no tokenizer; save the tokenizer of the model it came from into it")
+    return [*weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.jinja"))]
+
+
+def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -> Loaded:
+    """A folder's model and tokenizer in memory, ready for inference."""
+    source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    with explained(f"opening {name} from {folder}"):
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, attn_implementation="sdpa", **source
+        )
+        model = model.to(device).eval().requires_grad_(False)
+        if device.type == "cpu" and dtype == torch.float32:
+            quicken(model)
+        return Loaded(name, model, tokenizer, stop_ids(model, tokenizer), head_is_plain(model))
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end an answer: those of the generation settings, and the tokenizer's own."""
+    settings = model.generation_config
+    listed = settings.eos_token_id if settings is not None else None
+    ids = listed if isinstance(listed, list) else [listed]
+    return frozenset(int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None)
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn what torch and transformers raise into one `EngineError` that says what was done, and the remedy."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"{doing}: the device ran out of memory; lower rows_at_once or tokens_at_once of the engine, "
+            "or set its dtype to bfloat16"
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        if "can't allocate memory" in reason:
+            reason = "there is not enough memory; lower rows_at_once or tokens_at_once of the engine"
+        raise EngineError(f"{doing}: {reason}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A loaded model, serving `ports.LM`."""
+
+    loaded: Loaded
+    rows_at_once: int
+    tokens_at_once: int
+
+    def generate(
+        self,
+        prompts: Sequence[Chat],
+        *,
+        sampling: Sampling,
+        rendering: Rendering,
+        seeds: Sequence[int],
+        advance: Advance = unheard,
+    ) -> list[Continuation]:
+        """Continue each prompt; see `ports.LM` and `decode`."""
+        tokenizer = self.loaded.tokenizer
+        asked = [
+            Prompt(id=chat.id, ids=tuple(prompt_ids(tokenizer, chat, rendering)), seed=seed)
+            for chat, seed in zip(prompts, seeds, strict=True)
+        ]
+        limits = Limits(rows_at_once=self.rows_at_once, tokens_at_once=self.tokens_at_once)
+        with explained(f"generating with {self.loaded.name}"):
+            written = decode(
+                self.loaded.model,
+                asked,
+                sampling=sampling,
+                stop_ids=self.loaded.stop_ids,
+                limits=limits,
+                advance=advance,
+            )
+        return [self.continuation(ids) for ids in written]
+
+    def continuation(self, ids: list[int]) -> Continuation:
+        """What a model wrote as text, its end token left out."""
+        finished = bool(ids) and ids[-1] in self.loaded.stop_ids
+        text = self.loaded.tokenizer.decode(
+            ids[:-1] if finished else ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return Continuation(text=text, finished=finished, tokens=len(ids))
+
+    def logprob(
+        self, groups: Sequence[tuple[Chat, ...]], *, rendering: Rendering, advance: Advance = unheard
+    ) -> list[tuple[AnswerScore, ...]]:
+        """Score each answer; see `ports.LM` and `scoring`."""
+        chats = [chat for group in groups for chat in group]
+        sequences = [
+            sequence for group in groups for sequence in rendered_together(self.loaded.tokenizer, group, rendering)
+        ]
+        with explained(f"scoring with {self.loaded.name}"):
+            sums = answer_log_probabilities(
+                self.loaded.model,
+                sequences,
+                names=[chat.id for chat in chats],
+                tokens_at_once=self.tokens_at_once,
+                plain_head=self.loaded.plain_head,
+                advance=advance,
+            )
+        scores = iter(
+            AnswerScore(id=chat.id, log_probability=value, tokens=sum(sequence.loss))
+            for chat, sequence, value in zip(chats, sequences, sums, strict=True)
+        )
+        return [tuple(next(scores) for _ in group) for group in groups]
+
+    def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
+        """How many tokens each answer has as rendered."""
+        return [len(answer_ids(self.loaded.tokenizer, chat, rendering)) for chat in chats]
