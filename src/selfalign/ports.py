@@ -213,4 +213,3 @@ def each(observers: Sequence[Observer], event: Mapping[str, Any]) -> None:
     """Tell every observer one event."""
     for observer in observers:
         observer.hear(event)
-

@@ -95,7 +95,9 @@ def rendered_together(tokenizer: Tokenizer, chats: tuple[Chat, ...], rendering: 
         prompt = prompt[-kept:]
         room = rendering.max_length - (rendering.max_prompt_length or len(prompt))
     return tuple(
-        sequence(tokenizer, prompt, answer[:room] if len(prompt) + longest > rendering.max_length else answer, rendering)
+        sequence(
+            tokenizer, prompt, answer[:room] if len(prompt) + longest > rendering.max_length else answer, rendering
+        )
         for answer in answers
     )
 

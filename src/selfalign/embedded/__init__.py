@@ -1,0 +1,1 @@
+"""Data and a tiny model that ship with the package."""

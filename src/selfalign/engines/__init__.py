@@ -1,0 +1,1 @@
+"""What opens models: each file one adapter of `ports.Engine`."""

@@ -1,0 +1,11 @@
+"""The published methods, one file each; a new one is one line here."""
+
+from __future__ import annotations
+
+from selfalign.methods.sft import SupervisedFineTuning
+from selfalign.methods.spin import Spin
+
+METHODS: dict[str, type[Spin] | type[SupervisedFineTuning]] = {
+    "spin": Spin,
+    "sft": SupervisedFineTuning,
+}

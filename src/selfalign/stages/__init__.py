@@ -1,0 +1,1 @@
+"""The verbs of the methods, a family a file."""

@@ -1,0 +1,1 @@
+"""What fits models: each adapter one implementation of `ports.Trainer`."""

@@ -1,0 +1,179 @@
+"""The command line: one function a command, no logic. `selfalign COMMAND --help` explains each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from selfalign.errors import SelfAlignError
+
+EPILOGUE = "Exit codes: 0 ok, 1 failed, 2 bad usage or recipe, 3 no round beat the base, 130 interrupted and resumable."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code. Every error the user can act on is one message on standard error."""
+    # Hugging Face libraries look at these when imported; a run must not depend on the network unless it names a hub.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except SelfAlignError as error:
+        print(f"selfalign: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nselfalign: interrupted; run the same command again to go on from what is finished", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="selfalign", description="Iterative self-alignment of language models.", epilog=EPILOGUE
+    )
+    top.add_argument("--version", action="version", version=f"selfalign {version()}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for name, command, says in (
+        ("run", run, "play a recipe's rounds; run it again to resume"),
+        ("plan", plan, "list every call a run would make, with rows, tokens and time; loads no model"),
+    ):
+        one = commands.add_parser(name, help=says, description=says, epilog=EPILOGUE)
+        one.add_argument("recipe", type=Path, help="a recipe, for example recipes/spin-laptop.yaml")
+        one.add_argument(
+            "-s",
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="override a setting: -s method.beta=[0.1,0.5]",
+        )
+        one.add_argument(
+            "-o", "--output", type=Path, metavar="FOLDER", help="the run's folder (default: runs/<recipe name>)"
+        )
+        one.set_defaults(command=command)
+    for name, command, says in (
+        ("show", show, "print the table of a run"),
+        ("report", report, "write one self-contained HTML file about a run"),
+    ):
+        one = commands.add_parser(name, help=says, description=says)
+        one.add_argument("run", type=Path, help="the run's folder, for example runs/spin-laptop")
+        one.set_defaults(command=command)
+    one = commands.add_parser(
+        "why",
+        help="what made a call run again",
+        description="The call behind a key, and how it differs from the nearest earlier one.",
+    )
+    one.add_argument("key", help="a key, or the start of one, as 'plan' and the journal show it")
+    one.add_argument("run", type=Path, help="the run's folder")
+    one.set_defaults(command=why)
+    one = commands.add_parser(
+        "methods",
+        help="list methods and their settings",
+        description="Every method with its settings and the paper's values.",
+    )
+    one.set_defaults(command=methods)
+    one = commands.add_parser(
+        "doctor",
+        help="check this installation and a store",
+        description="What is installed, what is missing, and whether the store is whole.",
+    )
+    one.add_argument(
+        "--store", type=Path, default=Path("runs/.store"), help="the store to check (default: runs/.store)"
+    )
+    one.set_defaults(command=doctor)
+    return top
+
+
+def version() -> str:
+    """The installed version."""
+    from importlib import metadata
+
+    return metadata.version("selfalign")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play a recipe."""
+    from selfalign.console import console, print_rounds
+    from selfalign.playing import play_recipe
+    from selfalign.progress import shown_on
+
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    started = time.monotonic()
+    played = play_recipe(options.recipe, options.set, options.output, observers=(shown_on(console()),))
+    print_rounds(played.folder, played.metric)
+    console().print(f"report: {played.folder.path / 'report.html'}", highlight=False, soft_wrap=True)
+    console().print(f"model:  {played.folder.path / 'model'}", highlight=False, soft_wrap=True)
+    made = "nothing to do, all of it was made before" if played.calls_made == 0 else f"{played.calls_made} calls made"
+    console().print(f"{made}; {time.monotonic() - started:.0f} s", highlight=False)
+    return 0 if played.beat_base else 3
+
+
+def plan(options: argparse.Namespace) -> int:
+    """List the calls of a recipe."""
+    from selfalign.console import print_plan
+    from selfalign.playing import plan_recipe
+
+    print_plan(*plan_recipe(options.recipe, options.set))
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print a run's table."""
+    from selfalign.console import print_rounds
+    from selfalign.folder import RunFolder
+    from selfalign.playing import metric_of
+
+    folder = RunFolder(options.run)
+    print_rounds(folder, metric_of(folder))
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write a run's report."""
+    from selfalign.folder import RunFolder
+    from selfalign.playing import metric_of
+    from selfalign.report.html import write_report
+
+    folder = RunFolder(options.run)
+    print(write_report(folder, metric=metric_of(folder)))
+    return 0
+
+
+def why(options: argparse.Namespace) -> int:
+    """Explain a call."""
+    from selfalign.folder import RunFolder
+    from selfalign.report.why import explained
+
+    print("\n".join(explained(RunFolder(options.run), options.key)))
+    return 0
+
+
+def methods(options: argparse.Namespace) -> int:
+    """List the methods."""
+    from selfalign.console import print_methods
+
+    print_methods()
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Check installation and store."""
+    from selfalign.doctor import checked
+
+    faults = 0
+    for line, is_fault in checked(options.store):
+        print(line)
+        faults += is_fault
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

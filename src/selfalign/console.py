@@ -1,0 +1,102 @@
+"""What commands print: the plan, the rounds of a run, the methods. Reads values, decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from functools import cache
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from selfalign.config import Recipe
+from selfalign.errors import RecipeError
+from selfalign.estimate import Rates
+from selfalign.folder import RunFolder
+from selfalign.loop import PlannedCall
+from selfalign.methods import METHODS
+from selfalign.report.table import conclusions, rounds_table
+
+
+@cache
+def console() -> Console:
+    """Standard output; wide enough for a table when it is a file or a pipe."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=120)
+
+
+def print_plan(recipe: Recipe, calls: list[PlannedCall], rates: Rates) -> None:
+    """Every call with its rows, tokens and likely time, and the sums."""
+    table = RichTable(box=box.SIMPLE_HEAD, title=f"{recipe.name}: {len(calls)} calls in {recipe.rounds} rounds")
+    for name, justify in (
+        ("round", "left"),
+        ("stage", "left"),
+        ("key", "left"),
+        ("rows", "right"),
+        ("tokens ≤", "right"),
+        ("time ≈", "right"),
+        ("", "left"),
+    ):
+        table.add_column(name, justify="right" if justify == "right" else "left")
+    for call in calls:
+        tokens = f"{call.size.work_tokens:,}" if call.size.work_tokens else "–"
+        state = "made" if call.made else "to make"
+        table.add_row(
+            call.round,
+            call.call.stage,
+            call.key[:8],
+            f"{call.size.rows:,}",
+            tokens,
+            lasting(rates.seconds(call)),
+            state,
+        )
+    console().print(table)
+    left = [rates.seconds(call) for call in calls if not call.made]
+    known = sum(seconds for seconds in left if seconds is not None)
+    unknown = sum(seconds is None for seconds in left)
+    tail = f", without {unknown} calls of unknown speed" if unknown else ""
+    tokens = sum(call.size.work_tokens for call in calls if not call.made)
+    console().print(
+        f"to make: {len(left)} of {len(calls)} calls, at most {tokens:,} tokens, "
+        f"about {lasting(known)}{tail}. Estimates: four characters a token, answers as long as allowed.",
+        highlight=False,
+    )
+
+
+def lasting(seconds: float | None) -> str:
+    """A duration as people say it."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return "<1 s" if seconds > 0 else "0 s"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def print_rounds(folder: RunFolder, metric: str) -> None:
+    """A run's tables and what they say.
+
+    Raises:
+        RecipeError: no round of it has been measured yet.
+    """
+    rounds = folder.rounds()
+    if not rounds:
+        raise RecipeError(f"{folder.path} has no measured round yet; 'selfalign run' its recipe to go on")
+    for split in rounds[0]["scores"]:
+        console().print(rounds_table(rounds, split))
+    for sentence in conclusions(rounds, metric):
+        console().print(sentence, highlight=False, soft_wrap=True)
+
+
+def print_methods() -> None:
+    """Every method, what it does, and its settings with the paper's values."""
+    for name, method in METHODS.items():
+        console().print(f"[bold]{name}[/bold]  {(method.__doc__ or '').splitlines()[0]}", highlight=False)
+        for item in fields(method):
+            value = "required" if item.default is MISSING else repr(item.default)
+            console().print(f"    {item.name}: {item.type} = {value}", highlight=False, markup=False, soft_wrap=True)

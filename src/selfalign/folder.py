@@ -1,0 +1,143 @@
+"""The folder of a run: its resolved recipe, plan, journal, metrics, and links into the store.
+
+Writes what a reader needs and nothing twice. It does not know how rounds are played or how reports look.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from selfalign.errors import RecipeError, StoreError
+from selfalign.keys import Call
+from selfalign.loop import PlannedCall
+from selfalign.store import write_text
+from selfalign.tables import disk_error
+
+UNJOURNALED = ("progress",)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """`runs/<name>`: where a person finds everything about one run."""
+
+    path: Path
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out of this folder for the length of the block.
+
+        Raises:
+            StoreError: another run is working in it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 - held open with the lock
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(
+                    f"another run is working in {self.path}; wait for it, or give this one its own folder with --output"
+                ) from None
+            yield
+
+    def begin(self, recipe_text: str, store: Path, calls: list[PlannedCall]) -> None:
+        """Write down the resolved recipe, where the store is, and every call the run will ask for."""
+        write_text(self.path / "recipe.yaml", recipe_text)
+        plan = {"store": str(store.resolve()), "calls": [planned_as_data(call) for call in calls]}
+        write_text(self.path / "plan.json", json.dumps(plan, indent=1))
+
+    def plan(self) -> dict[str, Any]:
+        """What `begin` wrote.
+
+        Raises:
+            RecipeError: the folder holds no run.
+        """
+        try:
+            found: dict[str, Any] = json.loads((self.path / "plan.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            raise RecipeError(f"{self.path} holds no run; start one with 'selfalign run RECIPE'") from None
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """The journal of the latest run in this folder, in order; a line cut by a crash is left out."""
+        found: list[dict[str, Any]] = []
+        for line in self.journal_lines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            found = [event] if event["event"] == "begun" else [*found, event]
+        return found
+
+    def journal_lines(self) -> list[str]:
+        """The raw lines of the journal."""
+        path = self.path / "journal.jsonl"
+        return path.read_text("utf-8").splitlines() if path.exists() else []
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """The `round` events of the latest run: label, model, tables and scores, the base first."""
+        return [event for event in self.events() if event["event"] == "round"]
+
+    def link_round(self, event: Mapping[str, Any], store: Path) -> None:
+        """Make `round-00/…` point at what a round made."""
+        number = event["label"].removeprefix("round ")
+        place = self.path / (f"round-{int(number):02}" if number.isdigit() else number)
+        place.mkdir(exist_ok=True)
+        targets = (
+            {"model": event["model"].removeprefix("made:") + "/model"} if event["model"].startswith("made:") else {}
+        )
+        targets |= {f"trained-on-{index}": key for index, key in enumerate(event.get("trained_on", []))}
+        if event.get("generated"):
+            targets["generated"] = event["generated"]
+        targets |= {f"answers-{split}": measured["answers"] for split, measured in event["measured"].items()}
+        for name, target in targets.items():
+            link(place / name, store / "made" / target)
+
+    def link_model(self, target: Path) -> None:
+        """Make `model/` point at the weights of the round that is kept."""
+        link(self.path / "model", target)
+
+
+def link(path: Path, target: Path) -> None:
+    """A relative symbolic link, replaced as a whole."""
+    partial = path.with_name(f".{path.name}.linking")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(os.path.relpath(target, path.parent.resolve()))
+    os.replace(partial, path)
+
+
+def planned_as_data(call: PlannedCall) -> dict[str, Any]:
+    """A planned call as plain data."""
+    return {"round": call.round, "key": call.key, "call": asdict(call.call), "size": asdict(call.size)}
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Appends every event but progress to `journal.jsonl`: what happened, when, in one line each."""
+
+    path: Path
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Write one event."""
+        if event["event"] in UNJOURNALED:
+            return
+        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **event}, ensure_ascii=False)
+        try:
+            with self.path.open("a", encoding="utf-8") as handle:
+                handle.write(line + "\n")
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+
+
+__all__ = ["Call", "Journal", "RunFolder"]

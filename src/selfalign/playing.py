@@ -1,0 +1,121 @@
+"""From a recipe file to a played run in its folder: what `selfalign run` and `selfalign plan` do.
+
+Puts together what the modules below know; decides nothing about methods, rounds or reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfalign import weights
+from selfalign.config import Recipe, adapters, read_recipe
+from selfalign.errors import RecipeError
+from selfalign.estimate import Rates, rates
+from selfalign.folder import Journal, RunFolder
+from selfalign.loop import Outcome, Plan, PlannedCall, planned, play
+from selfalign.ports import Observer
+from selfalign.run import Run
+from selfalign.store import Store
+from selfalign.types import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A run that ended: where it lies, what decided, and how much had to be made."""
+
+    folder: RunFolder
+    metric: str
+    beat_base: bool
+    calls_made: int
+    outcome: Outcome
+
+
+def plan_recipe(path: Path, overrides: Sequence[str]) -> tuple[Recipe, list[PlannedCall], Rates]:
+    """A recipe, every call it would make, and how fast such calls were.
+
+    Raises:
+        RecipeError: the recipe or a file it names is wrong.
+    """
+    recipe = read_recipe(path, overrides)
+    store = Store(Path(recipe.place.store))
+    calls = calls_of(recipe, store)
+    return recipe, calls, rates(store, base_of(recipe))
+
+
+def calls_of(recipe: Recipe, store: Store) -> list[PlannedCall]:
+    """Every call of every round."""
+    asked = Plan(store)
+    method, evaluation = recipe.build(asked)
+    return planned(asked, method, rounds=recipe.rounds, evaluation=evaluation)
+
+
+def base_of(recipe: Recipe) -> str:
+    """The reference of the model everything starts from."""
+    return str(recipe.settings["method"]["base"])
+
+
+def play_recipe(
+    path: Path, overrides: Sequence[str], output: Path | None, *, observers: tuple[Observer, ...] = ()
+) -> Played:
+    """Play a recipe in its folder, resuming what is there, and write table, metrics and report.
+
+    Raises:
+        RecipeError: the recipe or a file it names is wrong; nothing was computed.
+        StageError: a stage failed; what was finished is kept.
+        StoreError: another run holds the folder, or the disk is full.
+    """
+    recipe = read_recipe(path, overrides)
+    folder = RunFolder(output or Path("runs") / recipe.name)
+    store = Store(Path(recipe.place.store))
+    with folder.held():
+        calls = calls_of(recipe, store)
+        folder.begin(recipe.text(), store.root, calls)
+        engine, trainer, executor = adapters(recipe.place)
+        run = Run(
+            store, executor, engine, trainer, (Journal(folder.path / "journal.jsonl"), *observers), base=base_of(recipe)
+        )
+        run.tell("begun", recipe=recipe.name, method=recipe.settings["method"]["name"])
+        method, evaluation = recipe.build(run)
+        outcome = play(run, method, rounds=recipe.rounds, evaluation=evaluation, stop=recipe.stop)
+        finish(folder, store, run, outcome, metric=recipe.stop.metric)
+    made = sum(not call.made for call in calls if call.key in run.asked)
+    return Played(folder, recipe.stop.metric, outcome.beat_base, made, outcome)
+
+
+def finish(folder: RunFolder, store: Store, run: Run, outcome: Outcome, *, metric: str) -> None:
+    """Write what people look at when a run has ended."""
+    from selfalign.report.html import write_report
+    from selfalign.report.metrics import write_metrics
+
+    for event in folder.rounds():
+        folder.link_round(event, store.root)
+    kept = folder_of(outcome.models[outcome.best], store)
+    if kept is not None:
+        folder.link_model(kept)
+    run.tell("ended", best=outcome.labels[outcome.best], stopped=outcome.stopped)
+    write_metrics(folder)
+    write_report(folder, metric=metric)
+
+
+def folder_of(model: Model, store: Store) -> Path | None:
+    """Where the weights of a model lie."""
+    if model.ref.startswith("made:"):
+        return store.model_folder(model.ref.removeprefix("made:"))
+    return weights.folder(model)
+
+
+def metric_of(folder: RunFolder) -> str:
+    """The metric that decided in a run.
+
+    Raises:
+        RecipeError: the folder holds no run.
+    """
+    import yaml
+
+    try:
+        settings = yaml.safe_load((folder.path / "recipe.yaml").read_text("utf-8"))
+    except OSError:
+        raise RecipeError(f"{folder.path} holds no run; start one with 'selfalign run RECIPE'") from None
+    return str(settings["stop"]["metric"])

@@ -1,0 +1,176 @@
+"""A model is measured: per item, so that rounds can be compared pair by pair.
+
+Every suite is a stage that turns remembered scores and answers into `Result` rows. Which round is kept, and why, is
+the loop's business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from selfalign.measures.health import distinct_n, near_duplicates, repetition
+from selfalign.measures.house_style import follows_house_style
+from selfalign.measures.verifiers import verified, verified_loosely
+from selfalign.stage import Size, note, rows, stage
+from selfalign.stages.generate import generate
+from selfalign.stages.score import score_answers
+from selfalign.types import AnswerScore, Chat, Instruction, Model, Rendering, Result, Sampling, Table
+
+Check = Literal["house_style", "exact_match"]
+NEAR_DUPLICATE_OVERLAP = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a suite's numbers mean. `better` is None where neither direction is good in itself."""
+
+    name: str
+    better: Literal["higher", "lower"] | None
+    says: str
+    share: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("nll", "lower", "negative log-likelihood of the human answers, nats per token"),
+        Metric(
+            "prefers_human", None, "pairs in which the human answer is likelier per token than the model's own", True
+        ),
+        Metric("house_style", "higher", "answers that follow every rule of the house style", True),
+        Metric("exact_match", "higher", "answers equal to the human answer", True),
+        Metric("instructions", "higher", "prompts whose verifiable constraints are all met, strictly read", True),
+        Metric("instructions_loose", "higher", "the same, markdown and first or last line forgiven", True),
+        Metric("answer_words", None, "length of the answers in words"),
+        Metric("repetition", "lower", "repeated word pairs within an answer", True),
+        Metric("near_duplicate", "lower", "answers that nearly repeat an earlier one", True),
+        Metric("unfinished", "lower", "answers cut by the token limit", True),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """The data a split measures with: human answers held out from training, and prompts a program can verify."""
+
+    held_out: Table[Chat]
+    instructions: Table[Instruction] | None = None
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What every round is measured with. `dev` may decide which round is kept; `test` is only ever reported.
+
+    Answers are sampled at temperature 1 so that a model's own answers are typical of it; instructions are greedy.
+    """
+
+    dev: Split
+    test: Split | None = None
+    sampling: Sampling = Sampling(max_new_tokens=128, temperature=1.0)
+    instruction_sampling: Sampling = Sampling(max_new_tokens=128, temperature=0.0)
+    rendering: Rendering = Rendering()
+    seed: int = 0
+
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"dev": self.dev} if self.test is None else {"dev": self.dev, "test": self.test}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The tables one model's measuring made, split by split."""
+
+    results: tuple[Table[Result], ...]
+    answers: Table[Chat]
+
+
+def measure(model: Model, evaluation: Evaluation, split: Split) -> Measured:
+    """Call every stage that measures a model on one split; the same answers serve all suites that look at answers."""
+    rendering, seed = evaluation.rendering, evaluation.seed
+    human = score_answers(model, split.held_out, rendering=rendering)
+    answers = generate(model, split.held_out, sampling=evaluation.sampling, rendering=rendering, seed=seed)
+    own = score_answers(model, answers, rendering=rendering)
+    results = [
+        likelihood_results(human=human, own=own),
+        answer_results(demonstrations=split.held_out, answers=answers, checks=split.checks),
+    ]
+    if split.instructions is not None:
+        replies = generate(
+            model, split.instructions, sampling=evaluation.instruction_sampling, rendering=rendering, seed=seed
+        )
+        results.append(instruction_results(instructions=split.instructions, answers=replies))
+    return Measured(tuple(results), answers)
+
+
+def likelihood_size(size: Callable[[Any], Size], *, human: Table[AnswerScore], own: Table[AnswerScore]) -> Size:
+    """Two results an item."""
+    return Size(rows=2 * size(human).rows)
+
+
+@stage(version=1, needs="driver", expect=likelihood_size)
+def likelihood_results(*, human: Table[AnswerScore], own: Table[AnswerScore]) -> Iterator[Result]:
+    """`nll` of the human answers; `prefers_human`: 1 where the human answer is likelier per token than the model's own.
+
+    A model whose answers cannot be told from human ones (SPIN's fixed point) prefers the human answer half the time.
+    Per token, since a sum would prefer whatever is shorter.
+    """
+    for one, other in zip(rows(human), rows(own), strict=True):
+        yield Result(id=one.id, suite="nll", value=-one.log_probability / one.tokens)
+        preferred = one.log_probability / one.tokens > other.log_probability / other.tokens
+        yield Result(id=one.id, suite="prefers_human", value=float(preferred))
+
+
+def answers_size(
+    size: Callable[[Any], Size], *, demonstrations: Table[Chat], answers: Table[Chat], checks: tuple[str, ...]
+) -> Size:
+    """Four results an item, and one more for each check."""
+    return Size(rows=(4 + len(checks)) * size(answers).rows)
+
+
+@stage(version=1, needs="driver", expect=answers_size)
+def answer_results(*, demonstrations: Table[Chat], answers: Table[Chat], checks: tuple[Check, ...]) -> Iterator[Result]:
+    """Length, repetition, near-duplicates and cut answers, and the named checks, item by item.
+
+    `distinct_1` and `distinct_2` of all answers together are left as notes: they have no value for one item.
+    """
+    given = [chat.answer or "" for chat in rows(demonstrations)]
+    chats = list(rows(answers))
+    texts = [chat.answer or "" for chat in chats]
+    repeated = near_duplicates(texts, threshold=NEAR_DUPLICATE_OVERLAP)
+    note("distinct_1", distinct_n(texts, 1))
+    note("distinct_2", distinct_n(texts, 2))
+    for chat, text, human, is_repeated in zip(chats, texts, given, repeated, strict=True):
+        yield Result(id=chat.id, suite="answer_words", value=float(len(text.split())), reply=text)
+        yield Result(id=chat.id, suite="repetition", value=repetition(text))
+        yield Result(id=chat.id, suite="near_duplicate", value=float(is_repeated))
+        yield Result(id=chat.id, suite="unfinished", value=float(not chat.finished))
+        for check in checks:
+            passed = follows_house_style(text) if check == "house_style" else text.strip() == human.strip()
+            yield Result(id=chat.id, suite=check, value=float(passed and chat.finished))
+
+
+def instructions_size(size: Callable[[Any], Size], *, instructions: Table[Instruction], answers: Table[Chat]) -> Size:
+    """Two results a prompt."""
+    return Size(rows=2 * size(instructions).rows)
+
+
+@stage(version=1, needs="driver", expect=instructions_size)
+def instruction_results(*, instructions: Table[Instruction], answers: Table[Chat]) -> Iterator[Result]:
+    """Repetition within answers, near-duplicates between them, cut ones, and the named checks, item by item.
+    for instruction, chat in zip(rows(instructions), rows(answers), strict=True):
+        checks, text = json.loads(instruction.checks), chat.answer or ""
+        failed = [check["kind"] for check, met in zip(checks, verified(text, checks), strict=True) if not met]
+        yield Result(id=chat.id, suite="instructions", value=float(not failed), reply=text, why=", ".join(failed))
+        yield Result(id=chat.id, suite="instructions_loose", value=float(all(verified_loosely(text, checks))))
+
+
+def by_suite(results: Iterable[Result]) -> dict[str, dict[str, float | None]]:
+    """Values by suite, then by item."""
+    found: dict[str, dict[str, float | None]] = {}
+    for result in results:
+        found.setdefault(result.suite, {})[result.id] = result.value
+    return found

@@ -1,0 +1,61 @@
+"""A model answers prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from selfalign.keys import seed_of
+from selfalign.ports import LM
+from selfalign.stage import Size, advance, in_shards, note, rows, serving, stage
+from selfalign.types import Chat, Instruction, Model, Rendering, Sampling, Table
+
+ROWS_PER_SHARD = 128
+
+
+def answers_size(size: Callable[[Any], Size], *, prompts: Table[Any], sampling: Sampling, **_: Any) -> Size:
+    """As many answers as prompts, each assumed as long as the limit allows."""
+    given = size(prompts)
+    written = given.rows * sampling.max_new_tokens
+    return Size(given.rows, given.prompt_tokens, written, work_tokens=written)
+
+
+@stage(version=1, needs="serve", expect=answers_size)
+def generate(
+    model: Model,
+    prompts: Table[Chat] | Table[Instruction],
+    *,
+    sampling: Sampling,
+    rendering: Rendering,
+    seed: int,
+) -> Iterator[Chat]:
+    """One answer for each prompt, same order, same ids; an answer cut by the limit is marked unfinished.
+
+    SPIN, Algorithm 1: y' ~ p_t(. | x). Row i draws from a stream derived from (seed, its id), so neither shard nor
+    batch nor restart changes which draws it gets.
+    """
+    asked = [Chat(id=row.id, prompt=row.prompt, answer=getattr(row, "answer", None)) for row in rows(prompts)]
+    with serving(model) as lm:
+        limit = length_limit(lm, asked, sampling, rendering)
+        capped = replace(sampling, max_new_tokens=limit)
+
+        def answer(shard: list[Chat]) -> Iterable[Chat]:
+            seeds = [seed_of(seed, chat.id) for chat in shard]
+            made = lm.generate(shard, sampling=capped, rendering=rendering, seeds=seeds, advance=advance)
+            for chat, continuation in zip(shard, made, strict=True):
+                yield replace(chat, answer=continuation.text, finished=continuation.finished)
+
+        yield from in_shards(asked, answer, size=ROWS_PER_SHARD)
+    note("max_new_tokens", limit)
+
+
+def length_limit(lm: LM, chats: list[Chat], sampling: Sampling, rendering: Rendering) -> int:
+    """The token limit: as set, or the percentile of the human answers' lengths (nearest rank), whichever is less."""
+    answered = [chat for chat in chats if chat.answer is not None]
+    if sampling.length_percentile is None or not answered:
+        return sampling.max_new_tokens
+    lengths = sorted(lm.answer_lengths(answered, rendering=rendering))
+    rank = math.ceil(sampling.length_percentile / 100 * len(lengths))
+    return min(sampling.max_new_tokens, lengths[max(0, rank - 1)])

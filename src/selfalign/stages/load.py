@@ -1,0 +1,56 @@
+"""Data from outside, as tables: the only door through which a file or a hub set enters a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from selfalign.sources import count, read_chats, read_instructions
+from selfalign.stage import Size, stage
+from selfalign.types import Chat, Instruction, Message, Source
+
+CHARACTERS_PER_TOKEN = 4
+TEMPLATE_TOKENS = 30
+SAMPLED_ROWS = 100
+
+
+def size_of_source(size: Callable[[Any], Size], *, source: Source, answers: bool = False) -> Size:
+    """Rows counted, tokens guessed from the first rows: four characters a token and a chat template around them."""
+    limit = source.limit or SAMPLED_ROWS
+    sample: list[Any]
+    if "instructions" in source.format:
+        sample = list(islice(read_instructions(source), min(limit, SAMPLED_ROWS)))
+    else:
+        sample = list(islice(read_chats(source, answers=answers), min(limit, SAMPLED_ROWS)))
+    rows = count(source)
+    prompts = sum(characters(row.prompt) for row in sample) / max(1, len(sample)) / CHARACTERS_PER_TOKEN
+    given = sum(len(getattr(row, "answer", "") or "") for row in sample) / max(1, len(sample)) / CHARACTERS_PER_TOKEN
+    return Size(rows=rows, prompt_tokens=int(rows * (prompts + TEMPLATE_TOKENS)), answer_tokens=int(rows * given))
+
+
+def characters(prompt: tuple[Message, ...]) -> int:
+    """How long a prompt is."""
+    return sum(len(message.content) for message in prompt)
+
+
+@stage(version=1, needs="driver", expect=size_of_source)
+def load_chats(source: Source, *, answers: bool) -> Iterator[Chat]:
+    """A file's rows as chats, in file order, with the file's ids or `<name>-<row>`.
+
+    `answers`: every row must have one.
+
+    Raises:
+        RecipeError: a row fits no known format, has no answer, or repeats an id; names file and line.
+    """
+    yield from read_chats(source, answers=answers)
+
+
+@stage(version=1, needs="driver", expect=size_of_source)
+def load_instructions(source: Source) -> Iterator[Instruction]:
+    """A file's prompts with the constraints a program can verify, in file order.
+
+    Raises:
+        RecipeError: a row misses a field or names an unknown check; names file and line.
+    """
+    yield from read_instructions(source)

@@ -1,0 +1,87 @@
+"""A model learns from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from selfalign.errors import StageError
+from selfalign.ports import AnswerExample, PairExample, Tokenizer, TrainingOrder
+from selfalign.render import rendered, rendered_together
+from selfalign.stage import Size, Weights, fitted, note, rows, stage, tokenizer_of
+from selfalign.types import Chat, Dpo, Lora, Model, Objective, Optimisation, Pair, PairScore, Rendering, Sft, Table
+
+
+def training_size(
+    size: Callable[[Any], Size], *, tables: tuple[Table[Any], ...], optimisation: Optimisation, **_: Any
+) -> Size:
+    """Every sequence of every table, as often as there are epochs."""
+    sizes = [size(table) for table in tables]
+    seen = sum(one.rows for one in sizes)
+    share = 1.0
+    epochs = optimisation.num_train_epochs
+    if optimisation.max_steps is not None:
+        share = min(1.0, optimisation.max_steps * optimisation.batch_size / max(1, seen * epochs))
+    tokens = sum(one.prompt_tokens + one.answer_tokens for one in sizes) * epochs * share
+    return Size(rows=int(seen * epochs * share), work_tokens=int(tokens))
+
+
+@stage(version=1, needs="train", expect=training_size)
+def train(
+    model: Model,
+    tables: tuple[Table[Chat], ...] | tuple[Table[Pair], ...],
+    *,
+    objective: Objective,
+    reference: tuple[Table[PairScore], ...],
+    optimisation: Optimisation,
+    lora: Lora | None,
+    rendering: Rendering,
+    seed: int,
+) -> Weights:
+    """The model after training on all rows of `tables`, starting from `model`'s weights.
+
+    `reference` holds, table by table, what the frozen reference gives each pair; empty for `Sft`.
+
+    Raises:
+        StageError: pairs and reference scores do not match row by row, or there is nothing to train on.
+    """
+    tokenizer = tokenizer_of(model)
+    if isinstance(objective, Dpo):
+        pairs = list(pair_examples(tokenizer, tables, reference, rendering))
+        note("pairs", len(pairs))
+        order = TrainingOrder(pairs, objective, optimisation, lora, seed)
+    else:
+        answers = list(answer_examples(tokenizer, tables, rendering))
+        note("answers", len(answers))
+        order = TrainingOrder(answers, objective, optimisation, lora, seed)
+    if not order.examples:
+        raise StageError("there are no rows to train on; look at what the stages before it dropped, and why")
+    note("steps", [asdict(step) for step in fitted(model, order)])
+    return Weights()
+
+
+def answer_examples(
+    tokenizer: Tokenizer, tables: tuple[Table[Any], ...], rendering: Rendering
+) -> Iterator[AnswerExample]:
+    """Every chat of every table, as the tokens the model will see."""
+    for table in tables:
+        for chat in rows(table):
+            yield AnswerExample(chat.id, rendered(tokenizer, chat, rendering))
+
+
+def pair_examples(
+    tokenizer: Tokenizer, tables: tuple[Table[Any], ...], reference: tuple[Table[PairScore], ...], rendering: Rendering
+) -> Iterator[PairExample]:
+    """Every pair of every table with its reference scores, as the tokens the model will see."""
+    if len(tables) != len(reference):
+        raise StageError(f"{len(tables)} tables of pairs came with {len(reference)} tables of reference scores")
+    for table, scores in zip(tables, reference, strict=True):
+        for one, score in zip(rows(table), rows(scores), strict=True):
+            if one.id != score.id:
+                raise StageError(f"pair {one.id!r} met the reference score of {score.id!r}; the tables differ in order")
+            chosen, rejected = rendered_together(tokenizer, one.sides(), rendering)
+            yield PairExample(one.id, chosen, rejected, score.chosen, score.rejected)
+
+
+__all__ = ["Sft", "train"]
