@@ -176,7 +176,7 @@ def make_whole(target: Path, make: Callable[[Path], None], *, needs_bytes: int) 
             descriptor = os.open(file, os.O_RDONLY)
             os.fsync(descriptor)
             os.close(descriptor)
-        os.rename(place, target)
+        os.replace(place, target)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

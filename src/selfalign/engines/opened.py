@@ -179,6 +179,15 @@ class OpenedModel:
         sequences = [
             sequence for group in groups for sequence in rendered_together(self.loaded.tokenizer, group, rendering)
         ]
+        owner = [number for number, group in enumerate(groups) for _ in group]
+        left = [len(group) for group in groups]
+
+        def done(rows: list[int], tokens: int) -> None:
+            """A group counts as a row once its last sequence is scored."""
+            for row in rows:
+                left[owner[row]] -= 1
+            advance(rows=sum(left[number] == 0 for number in {owner[row] for row in rows}), tokens=tokens)
+
         with explained(f"scoring with {self.loaded.name}"):
             sums = answer_log_probabilities(
                 self.loaded.model,
@@ -186,7 +195,7 @@ class OpenedModel:
                 names=[chat.id for chat in chats],
                 tokens_at_once=self.tokens_at_once,
                 plain_head=self.loaded.plain_head,
-                advance=advance,
+                done=done,
             )
         scores = iter(
             AnswerScore(id=chat.id, log_probability=value, tokens=sum(sequence.loss))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from selfalign.errors import EngineError
-from selfalign.ports import Advance, Rendered
+from selfalign.ports import Rendered
 
 HEAD_ROWS = 256
 # On a CPU larger passes are no faster, and progress would be seen more rarely than once a second.
@@ -40,9 +40,11 @@ def answer_log_probabilities(
     names: Sequence[str],
     tokens_at_once: int,
     plain_head: bool,
-    advance: Advance,
+    done: Callable[[list[int], int], None],
 ) -> list[float]:
     """The log-probability (nats) of each sequence's answer tokens, summed in float64, in the order given.
+
+    `done` hears after each pass which sequences were scored, and how many tokens they have.
 
     Raises:
         EngineError: a score is not finite, or an answer has no token before it to be predicted from.
@@ -58,7 +60,7 @@ def answer_log_probabilities(
                     "damaged or its dtype is too narrow: open it in float32"
                 )
             sums[row] = value
-        advance(rows=len(rows), tokens=sum(len(sequence.ids) for sequence in batch))
+        done(rows, sum(len(sequence.ids) for sequence in batch))
     return sums
 
 
