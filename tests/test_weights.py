@@ -100,9 +100,7 @@ def test_a_wrong_reference_is_refused_with_the_remedy(ref: str, message: str) ->
 
 
 @pytest.mark.parametrize(
-@pytest.mark.parametrize(
     ("missing", "message"), [("config.json", "no config.json"), ("model.safetensors", "save_pretrained")]
-)
 )
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, missing: str, message: str) -> None:
     place = model_folder(tmp_path / "model")
