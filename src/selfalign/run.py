@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from selfalign.errors import RecipeError, SelfAlignError, StageError
 from selfalign.keys import Call
 from selfalign.ports import Advance, Engine, Executor, Observer, Order, Trainer, each
-from selfalign.stage import Size, Stage, described, keep_traceback, size_from
-from selfalign.store import Store
+from selfalign.stage import Size, Stage, size_from
+from selfalign.store import Store, write_text
 from selfalign.tables import disk_error
 
 VERSIONS_OF = ("selfalign", "torch", "transformers", "peft", "trl", "accelerate", "pyarrow", "numpy")
@@ -126,3 +127,15 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def described(call: Call, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A record: the call as plain data, then what was found while carrying it out."""
+    return {"stage": call.stage, "version": call.version, "arguments": call.arguments, **facts}
+
+
+def keep_traceback(folder: Path, text: str) -> Path:
+    """Write the traceback of an unexpected error beside the partial result; the user sees its place, not its text."""
+    path = folder / "error.txt"
+    write_text(path, text)
+    return path

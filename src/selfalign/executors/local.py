@@ -13,7 +13,7 @@ from typing import Any
 
 from selfalign.errors import SelfAlignError, StageError
 from selfalign.ports import Advance, Order
-from selfalign.stage import carry_out
+from selfalign.work import carry_out
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from typing import Any, Literal
 from selfalign.measures.health import distinct_n, near_duplicates, repetition
 from selfalign.measures.house_style import follows_house_style
 from selfalign.measures.verifiers import verified, verified_loosely
-from selfalign.stage import Size, note, rows, stage
+from selfalign.stage import Size, stage
 from selfalign.stages.generate import generate
 from selfalign.stages.score import score_answers
 from selfalign.types import AnswerScore, Chat, Instruction, Model, Rendering, Result, Sampling, Table
+from selfalign.work import note, rows
 
 Check = Literal["house_style", "exact_match"]
 NEAR_DUPLICATE_OVERLAP = 0.7
@@ -160,7 +161,7 @@ def instructions_size(size: Callable[[Any], Size], *, instructions: Table[Instru
 
 @stage(version=1, needs="driver", expect=instructions_size)
 def instruction_results(*, instructions: Table[Instruction], answers: Table[Chat]) -> Iterator[Result]:
-    """Repetition within answers, near-duplicates between them, cut ones, and the named checks, item by item.
+    """Whether all constraints of a prompt are met, read strictly and loosely (IFEval's two readings; own verifiers)."""
     for instruction, chat in zip(rows(instructions), rows(answers), strict=True):
         checks, text = json.loads(instruction.checks), chat.answer or ""
         failed = [check["kind"] for check, met in zip(checks, verified(text, checks), strict=True) if not met]

@@ -9,8 +9,9 @@ from typing import Any
 
 from selfalign.keys import seed_of
 from selfalign.ports import LM
-from selfalign.stage import Size, advance, in_shards, note, rows, serving, stage
+from selfalign.stage import Size, stage
 from selfalign.types import Chat, Instruction, Model, Rendering, Sampling, Table
+from selfalign.work import advance, in_shards, note, rows, serving
 
 ROWS_PER_SHARD = 128
 
@@ -36,7 +37,8 @@ def generate(
     SPIN, Algorithm 1: y' ~ p_t(. | x). Row i draws from a stream derived from (seed, its id), so neither shard nor
     batch nor restart changes which draws it gets.
     """
-    asked = [Chat(id=row.id, prompt=row.prompt, answer=getattr(row, "answer", None)) for row in rows(prompts)]
+    given: Table[Any] = prompts
+    asked = [Chat(id=row.id, prompt=row.prompt, answer=getattr(row, "answer", None)) for row in rows(given)]
     with serving(model) as lm:
         limit = length_limit(lm, asked, sampling, rendering)
         capped = replace(sampling, max_new_tokens=limit)

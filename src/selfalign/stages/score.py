@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from selfalign.stage import Size, advance, in_shards, rows, serving, stage
+from selfalign.stage import Size, stage
 from selfalign.types import AnswerScore, Chat, Model, Pair, PairScore, Rendering, Table
+from selfalign.work import advance, in_shards, rows, serving
 
 ROWS_PER_SHARD = 512
 

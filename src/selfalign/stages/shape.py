@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from selfalign.stage import Size, drop, note, rows, stage
+from selfalign.stage import Size, stage
 from selfalign.types import Chat, Pair, Table
+from selfalign.work import drop, note, rows
 
 
 def pairs_size(size: Callable[[Any], Size], *, chosen: Table[Chat], rejected: Table[Chat]) -> Size:

@@ -9,8 +9,9 @@ from typing import Any
 from selfalign.errors import StageError
 from selfalign.ports import AnswerExample, PairExample, Tokenizer, TrainingOrder
 from selfalign.render import rendered, rendered_together
-from selfalign.stage import Size, Weights, fitted, note, rows, stage, tokenizer_of
-from selfalign.types import Chat, Dpo, Lora, Model, Objective, Optimisation, Pair, PairScore, Rendering, Sft, Table
+from selfalign.stage import Size, Weights, stage
+from selfalign.types import Chat, Dpo, Lora, Model, Objective, Optimisation, Pair, PairScore, Rendering, Table
+from selfalign.work import fitted, note, rows, tokenizer_of
 
 
 def training_size(
@@ -82,6 +83,3 @@ def pair_examples(
                 raise StageError(f"pair {one.id!r} met the reference score of {score.id!r}; the tables differ in order")
             chosen, rejected = rendered_together(tokenizer, one.sides(), rendering)
             yield PairExample(one.id, chosen, rejected, score.chosen, score.rejected)
-
-
-__all__ = ["Sft", "train"]

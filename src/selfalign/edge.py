@@ -1,0 +1,178 @@
+"""The edge: plain data checked against settings dataclasses, with every fault named by its path.
+
+What pydantic checks is derived from the fields of the dataclasses, so that settings declare nothing twice and import
+nothing. It knows types, references and bounds; it does not know what a recipe is made of.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types as builtin_types
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    create_model,
+)
+from pydantic import Field as Bounds
+
+from selfalign import sources, weights
+from selfalign.stages.load import load_chats, load_instructions
+from selfalign.types import Chat, Model, Source, Table
+
+# What a field's type cannot say. By field name: a name means one thing throughout the package.
+BOUNDS: dict[str, Any] = {
+    "max_new_tokens": Bounds(ge=1),
+    "temperature": Bounds(ge=0, allow_inf_nan=False),
+    "top_p": Bounds(gt=0, le=1),
+    "top_k": Bounds(ge=0),
+    "length_percentile": Bounds(gt=0, le=100),
+    "max_length": Bounds(ge=2),
+    "max_prompt_length": Bounds(ge=1),
+    "r": Bounds(ge=1),
+    "alpha": Bounds(gt=0),
+    "dropout": Bounds(ge=0, lt=1),
+    "learning_rate": Bounds(gt=0, allow_inf_nan=False),
+    "beta": Bounds(gt=0, allow_inf_nan=False),
+    "warmup_ratio": Bounds(ge=0, le=1),
+    "num_train_epochs": Bounds(ge=1),
+    "schedule_epochs": Bounds(ge=1),
+    "epochs": Bounds(ge=1),
+    "max_steps": Bounds(ge=1),
+    "batch_size": Bounds(ge=1),
+    "weight_decay": Bounds(ge=0),
+    "max_grad_norm": Bounds(gt=0),
+    "sets_mixed": Bounds(ge=1),
+    "patience": Bounds(ge=1),
+    "micro_batch_tokens": Bounds(ge=64),
+    "rows_at_once": Bounds(ge=1),
+}
+
+
+def edge_model(settings: type[Any], **more: Any) -> type[BaseModel]:
+    """The pydantic model that checks what a recipe says about a settings dataclass; unknown keys are refused."""
+    hints = get_type_hints(settings)
+    given: dict[str, Any] = {
+        item.name: (edge_type(hints[item.name], item.name), edge_default(item)) for item in fields(settings)
+    }
+    given |= more
+    # The fields exist only at run time, which no static overload of create_model can express.
+    create: Callable[..., type[BaseModel]] = create_model
+    return create(settings.__name__, __config__=ConfigDict(extra="forbid"), **given)
+
+
+def edge_default(item: Field[Any]) -> Any:
+    """A field's default as the edge needs it: settings as a model of their own, so that they can be shown in full."""
+    if item.default is MISSING:
+        return ...
+    if is_dataclass(item.default) and not isinstance(item.default, type):
+        return edge_model(type(item.default))(
+            **{one.name: getattr(item.default, one.name) for one in fields(item.default)}
+        )
+    return item.default
+
+
+def edge_type(annotation: Any, name: str) -> Any:
+    """The type pydantic checks for a field: handles are written as references, a lone value serves as a list of one."""
+    if annotation is Model:
+        return Annotated[Model, PlainValidator(model_of), PlainSerializer(reference_of)]
+    if get_origin(annotation) is Table:
+        return Annotated[Source, PlainValidator(source_of), PlainSerializer(reference_of)]
+    if is_dataclass(annotation) and isinstance(annotation, type):
+        return edge_model(annotation)
+    if get_origin(annotation) is tuple:
+        item: Any = edge_type(get_args(annotation)[0], name)
+        several = tuple.__class_getitem__((item, ...))
+        return Annotated[several, BeforeValidator(listed), Bounds(min_length=0 if name == "checks" else 1)]
+    if get_origin(annotation) in (Union, builtin_types.UnionType):
+        kinds = tuple(kind if kind is type(None) else edge_type(kind, name) for kind in get_args(annotation))
+        return Union[kinds]
+    if annotation in (int, float) and name in BOUNDS:
+        return Annotated[annotation, BOUNDS[name]]
+    return annotation
+
+
+def model_of(value: Any) -> Model:
+    """A model reference, pinned."""
+    if not isinstance(value, str):
+        raise ValueError("a model is named by text, for example embedded:smollm2 or path:folder")
+    return weights.pinned(value)
+
+
+def source_of(value: Any) -> Source:
+    """A data reference, pinned."""
+    if not isinstance(value, str):
+        raise ValueError("data is named by text, for example data.jsonl or embedded:house-style#train")
+    sliced = re.fullmatch(r"((?:embedded|hub):[^#]+#[^#]+)#(\d{1,18})", value)
+    return sources.pinned(sliced[1], limit=int(sliced[2])) if sliced else sources.pinned(value)
+
+
+def reference_of(value: Model | Source) -> str:
+    """How a handle is written in a recipe."""
+    limit = getattr(value, "limit", None)
+    return f"{value.ref}#{limit}" if limit is not None and not value.ref.endswith(f"#{limit}") else value.ref
+
+
+def listed(value: Any) -> Any:
+    """A lone value as a list of one."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def built(settings: type[Any], edge: BaseModel) -> Any:
+    """The frozen settings dataclass of a checked edge model; data references become loaded tables."""
+    hints = get_type_hints(settings)
+    return settings(**{item.name: value_of(hints[item.name], getattr(edge, item.name)) for item in fields(settings)})
+
+
+def value_of(annotation: Any, value: Any) -> Any:
+    """One field of a settings dataclass from its checked value."""
+    kinds = [kind for kind in (get_args(annotation) or ()) if kind is not type(None)]
+    if isinstance(value, Source):
+        row = get_args(annotation if get_origin(annotation) is Table else kinds[0])[0]
+        return load_chats(value, answers=True) if row is Chat else load_instructions(value)
+    if isinstance(value, BaseModel):
+        return built(
+            next(kind for kind in (annotation, *kinds) if isinstance(kind, type) and is_dataclass(kind)), value
+        )
+    return value
+
+
+def faults(error: ValidationError, shape: type[BaseModel], where: str) -> str:
+    """Every fault of a recipe, a line each: the path, what is wrong, and the nearest known key."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        path = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("constrained-", "function-")))
+        if fault["type"] == "extra_forbidden":
+            known = known_keys(shape, fault["loc"][:-1])
+            lines.append(f"{path}: unknown key{nearest(str(fault['loc'][-1]), known)}; known here: {', '.join(known)}")
+        elif fault["type"] == "missing":
+            lines.append(f"{path}: required and not given")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
+            lines.append(f"{path}: {message[0].lower()}{message[1:]}{given}")
+    listing = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
+    return f"{where} has {len(lines)} fault{'s' if len(lines) > 1 else ''}:\n{listing}"
+
+
+def known_keys(shape: Any, path: Sequence[int | str]) -> list[str]:
+    """The keys a recipe may have at a path."""
+    for part in path:
+        annotation = shape.model_fields[str(part)].annotation if str(part) in shape.model_fields else shape
+        options = [annotation, *get_args(annotation)]
+        shape = next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), shape)
+    return list(shape.model_fields)
+
+
+def nearest(name: str, known: Any) -> str:
+    """`; did you mean …?` when a known name is near."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,183 @@
+"""The kernel, from inside: what the body of a stage can reach, and how a call is carried out.
+
+`rows`, `in_shards`, `serving`, `fitted`, `scratch`, `note` and `drop` reach the call at work. It knows the store, an
+engine and a trainer through their ports; it does not know which ones, nor what any body does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from selfalign import weights
+from selfalign.errors import StageError
+from selfalign.ports import LM, Advance, Engine, Order, Tokenizer, Trainer, TrainingOrder
+from selfalign.ports import Step as TrainingStep
+from selfalign.store import Store
+from selfalign.tables import read_rows, write_rows
+from selfalign.types import ROW_TYPES, Dropped, Model, Table
+
+Row = TypeVar("Row")
+Item = TypeVar("Item")
+
+ROWS_PER_FILE = 50_000
+
+
+@dataclass(slots=True)
+class Work:
+    """What one call is carried out with. Never part of its identity."""
+
+    store: Store
+    folder: Path
+    engine: Engine
+    trainer: Trainer
+    advance: Advance
+    row_type: type | None
+    notes: dict[str, Any] = field(default_factory=dict)
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+_work: ContextVar[Work] = ContextVar("work")
+
+
+def rows(table: Table[Row]) -> Iterator[Row]:
+    """The rows of an input table, in order."""
+    return _work.get().store.rows(table.key)
+
+
+def scratch() -> Path:
+    """A folder that survives a crash of this call and is removed when the call is done."""
+    folder = _work.get().folder / "scratch"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def note(name: str, value: Any) -> None:
+    """Leave a number (or any JSON value) about this call for the report."""
+    _work.get().notes[name] = value
+
+
+def drop(row_id: str, reason: str) -> None:
+    """Refuse a row, keeping its id and the reason."""
+    _work.get().dropped.append(Dropped(id=row_id, reason=reason))
+
+
+def advance(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
+    """Tell the one who waits what is done; bodies pass this on to engines and trainers."""
+    _work.get().advance(rows=rows, tokens=tokens, step=step)
+
+
+@contextmanager
+def serving(model: Model) -> Iterator[LM]:
+    """The model, opened by the ambient engine."""
+    work = _work.get()
+    with work.engine.open(model, folder_of(model, work.store)) as opened:
+        yield opened
+
+
+def tokenizer_of(model: Model) -> Tokenizer:
+    """The tokenizer with which training rows of this model are rendered."""
+    work = _work.get()
+    return work.trainer.tokenizer(model, folder_of(model, work.store))
+
+
+def fitted(model: Model, order: TrainingOrder) -> list[TrainingStep]:
+    """Have the ambient trainer carry out a training order; its model becomes this call's result."""
+    work = _work.get()
+    out = work.folder / "model"
+    return work.trainer.fit(
+        order, model=model, folder=folder_of(model, work.store), out=out, scratch=scratch(), advance=work.advance
+    )
+
+
+def folder_of(model: Model, store: Store) -> Path | None:
+    """Where a model's weights lie; None when its engine needs none."""
+    if model.ref.startswith("made:"):
+        return store.model_folder(model.ref.removeprefix("made:"))
+    return weights.folder(model)
+
+
+def in_shards(items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Row]], *, size: int) -> Iterator[Row]:
+    """Work on items `size` at a time; a finished shard is kept and never computed again.
+
+    Shards are cut by position, so a resumed call cuts them as the first one did. Each is one file, written whole.
+    """
+    here = _work.get()
+    assert here.row_type is not None
+    folder = scratch()
+    for number, shard in enumerate(chunks(items, size)):
+        path, refused = folder / f"shard-{number:05}.parquet", folder / f"shard-{number:05}.dropped.parquet"
+        if path.exists():
+            here.dropped.extend(read_rows(refused, Dropped))
+            here.advance(rows=len(shard))
+        else:
+            before = len(here.dropped)
+            made = list(work_on(shard))
+            write_rows(refused, here.dropped[before:], Dropped)
+            write_rows(path, made, here.row_type)
+        yield from read_rows(path, here.row_type)
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Consecutive lists of `size` items; the last may be shorter."""
+    chunk: list[Item] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+# ------------------------------------------------------------------------------- carrying out an order
+
+
+def carry_out(order: Order, *, advance: Advance) -> dict[str, Any]:
+    """Run one stage body in this process and leave its result in `order.scratch`; gives the facts for its record.
+
+    Raises:
+        SelfAlignError: as the body raised it; what it finished stays in the folder.
+    """
+    declared = getattr(importlib.import_module(order.module), order.name)
+    row_type = ROW_TYPES[declared.row_type] if declared.row_type else None
+    work = Work(Store(order.store), order.scratch, order.engine, order.trainer, advance, row_type)
+    started = time.perf_counter()
+    token = _work.set(work)
+    try:
+        result = declared.body(**order.arguments)
+        count = write_table(result, order.scratch, row_type) if row_type else 0
+    finally:
+        _work.reset(token)
+    if work.dropped:
+        write_rows(order.scratch / "dropped.parquet", work.dropped, Dropped)
+    facts = {"rows": count, "row_type": declared.row_type, "dropped": len(work.dropped), "notes": work.notes}
+    return {**facts, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def write_table(result: Iterable[Any], folder: Path, row_type: type) -> int:
+    """Write the rows a body yields to `rows-*.parquet`; gives how many.
+
+    Raises:
+        StageError: two rows have one id and one suite, so later stages could not tell them apart.
+    """
+    seen: set[Any] = set()
+    count = 0
+    number = -1
+    for number, chunk in enumerate(chunks(result, ROWS_PER_FILE)):
+        for row in chunk:
+            name = (row.id, getattr(row, "suite", ""))
+            if name in seen:
+                raise StageError(f"two rows have the id {row.id!r}; ids within a table must differ")
+            seen.add(name)
+        write_rows(folder / f"rows-{number:05}.parquet", chunk, row_type)
+        count += len(chunk)
+    if number < 0:
+        write_rows(folder / "rows-00000.parquet", [], row_type)
+    return count
