@@ -225,8 +225,9 @@ def listed(faults: Mapping[str, list[int]], *, unit: str) -> str:
     """The faults of a file, each once with its places."""
     total = sum(map(len, faults.values()))
     more = ", there may be more" if total == MOST_FAULTS else ""
-    texts = [f"\n  {unit} {', '.join(map(str, places))}: {fault}" for fault, places in faults.items()]
-    return f"{total} faulty {unit}{'s' * (total > 1)}{more}" + "".join(texts)
+    plural = (unit, f"{unit}s")
+    texts = [f"\n  {plural[len(at) > 1]} {', '.join(map(str, at))}: {fault}" for fault, at in faults.items()]
+    return f"{total} faulty {plural[total > 1]}{more}" + "".join(texts)
 
 
 class Naming:
@@ -254,9 +255,6 @@ class Naming:
         if before != place:
             raise Misfit(f"the id {str(given)!r} was already used in {self.unit} {before}: ids must be unique")
         return str(given)
-
-
-# ------------------------------------------------------------------------------------------- containers
 
 
 def container(source: Source) -> str:
