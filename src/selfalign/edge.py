@@ -24,7 +24,8 @@ from pydantic import (
 )
 from pydantic import Field as Bounds
 
-from selfalign import sources, weights
+from selfalign import weights
+from selfalign.data import sources
 from selfalign.stages.load import load_chats, load_instructions
 from selfalign.types import Chat, Model, Source, Table
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from selfalign import weights
 from selfalign.config import Recipe, adapters, read_recipe
 from selfalign.errors import RecipeError
-from selfalign.estimate import Rates, rates
 from selfalign.folder import Journal, RunFolder
 from selfalign.loop import Outcome, Plan, PlannedCall, planned, play
 from selfalign.ports import Observer
@@ -32,16 +31,15 @@ class Played:
     outcome: Outcome
 
 
-def plan_recipe(path: Path, overrides: Sequence[str]) -> tuple[Recipe, list[PlannedCall], Rates]:
-    """A recipe, every call it would make, and how fast such calls were.
+def plan_recipe(path: Path, overrides: Sequence[str]) -> tuple[Recipe, list[PlannedCall], Store]:
+    """A recipe, every call it would make, and the store in which it would.
 
     Raises:
         RecipeError: the recipe or a file it names is wrong.
     """
     recipe = read_recipe(path, overrides)
     store = Store(Path(recipe.place.store))
-    calls = calls_of(recipe, store)
-    return recipe, calls, rates(store, base_of(recipe))
+    return recipe, calls_of(recipe, store), store
 
 
 def calls_of(recipe: Recipe, store: Store) -> list[PlannedCall]:

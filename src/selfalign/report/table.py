@@ -5,6 +5,7 @@ Works on `round` events alone (see `loop.plain_scores`), so it shows finished, r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,43 +16,50 @@ from rich.text import Text
 from selfalign.stages.evaluate import METRICS
 
 FIRST = (
-    "nll",
-    "house_style",
-    "exact_match",
-    "instructions",
-    "prefers_human",
-    "answer_words",
-    "near_duplicate",
-    "unfinished",
-)
+    "nll", "house_style", "exact_match", "instructions", "prefers_human", "answer_words", "near_duplicate", "unfinished",
+)  # fmt: skip
+UNITS = {"nll": "nats per token", "answer_words": "words"}
+HINTS = {"lower": " ↓", "higher": " ↑", None: ""}
+Rounds = Sequence[Mapping[str, Any]]
 
 
-def metrics_of(rounds: Sequence[Mapping[str, Any]], split: str) -> list[str]:
+def metrics_of(rounds: Rounds, split: str) -> list[str]:
     """The metrics measured on a split, the telling ones first."""
     measured = rounds[0]["scores"].get(split, {})
-    return [
-        name
-        for name in (*FIRST, *METRICS)
-        if name in measured and name not in FIRST[: FIRST.index(name) if name in FIRST else 0]
-    ]
+    return [name for name in dict.fromkeys((*FIRST, *METRICS)) if name in measured and name in METRICS]
+
+
+def unit_of(name: str) -> str:
+    """What a metric is counted in; empty where it is a bare number."""
+    return "%" if METRICS[name].share else UNITS.get(name, "")
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign, a real minus, and no negative zero."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def number(name: str, value: float) -> str:
     """A mean as people read it: shares in per cent."""
-    return f"{100 * value:.1f} %" if METRICS[name].share else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+    if not math.isfinite(value):
+        return "–"
+    text = f"{100 * value:.1f} %" if METRICS[name].share else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return text.replace("-", "−")
 
 
 def change(name: str, interval: Sequence[float]) -> str:
     """A change with its 95 % interval, in the metric's unit (percentage points for shares)."""
+    if not all(map(math.isfinite, interval[:3])):
+        return "–"
     scale, digits = (100, 1) if METRICS[name].share else (1, 3)
-    mean, low, high = (scale * value for value in interval[:3])
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    mean, low, high = (signed(scale * value, digits) for value in interval[:3])
+    return f"{mean} [{low}, {high}]"
 
 
 def verdict(name: str, interval: Sequence[float]) -> str:
     """`better`, `worse` or `no clear change`: whether the interval leaves out zero, and on which side."""
-    _, low, high = interval[:3]
-    if low <= 0 <= high:
+    _, low, high, items = interval[:4]
+    if items < 2 or not (low > 0 or high < 0):  # the second also where an end is no number
         return "no clear change"
     better = METRICS[name].better
     if better is None:
@@ -62,12 +70,10 @@ def verdict(name: str, interval: Sequence[float]) -> str:
 COLOURS = {"better": "green", "worse": "red", "no clear change": "dim", "higher": "cyan", "lower": "cyan"}
 
 
-def rounds_table(rounds: Sequence[Mapping[str, Any]], split: str) -> RichTable:
+def rounds_table(rounds: Rounds, split: str) -> RichTable:
     """One line a metric, one column a round: the mean, and below it the paired change against the base."""
     kept = rounds[-1]["best"]
-    table = RichTable(
-        box=box.SIMPLE_HEAD, title=f"{split}: mean, and paired change against the base with its 95 % interval"
-    )
+    table = RichTable(box=box.SIMPLE_HEAD, title=f"{split}: mean, and paired change against the base with its 95 % interval")
     table.add_column("metric")
     for event in rounds:
         table.add_column(f"{event['label']}{' (kept)' if event['label'] == kept else ''}", justify="right")
@@ -79,28 +85,58 @@ def rounds_table(rounds: Sequence[Mapping[str, Any]], split: str) -> RichTable:
             if score["against_base"] is not None:
                 cell.append("\n" + change(name, score["against_base"]), COLOURS[verdict(name, score["against_base"])])
             cells.append(cell)
-        side = METRICS[name].better
-        hint = {"lower": " ↓", "higher": " ↑", None: ""}[side]
+        hint = HINTS[METRICS[name].better]
         table.add_row(f"{name}{hint}\n[dim]{rounds[0]['scores'][split][name]['mean'][3]} items[/dim]", *cells)
     return table
 
 
-def conclusions(rounds: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
+def reported_split(rounds: Rounds, metric: str) -> str:
+    """The split conclusions are drawn from: test where the metric is measured there, else dev."""
+    return "test" if metric in rounds[0]["scores"].get("test", {}) else "dev"
+
+
+def compared(name: str, interval: Sequence[float], other: str) -> str:
+    """A paired change in words: `better than the base by +51.7 points, 95 % interval [+40.0, +61.7]`."""
+    said = verdict(name, interval)
+    words = f"not clearly different from {other}" if said == "no clear change" else f"{said} than {other}"
+    unit = "points" if METRICS[name].share else unit_of(name)
+    mean, _, ends = change(name, interval).partition(" ")
+    if not ends:
+        return f"not comparable with {other}"
+    return f"{words} ({mean}{' ' if unit else ''}{unit}, 95 % interval {ends})"
+
+
+def conclusions(rounds: Rounds, metric: str) -> list[str]:
     """What the table says, in sentences: every round against the base and the one before, and what is kept."""
-    split = "test" if "test" in rounds[0]["scores"] else "dev"
+    split = reported_split(rounds, metric)
     said = []
     for before, event in zip(rounds, rounds[1:], strict=False):
         score = event["scores"][split][metric]
-        text = f"{event['label']}: {metric} on {split} {verdict(metric, score['against_base'])} than the base"
-        text = text.replace("no clear change than", "not clearly different from")
-        text += f", {change(metric, score['against_base'])}"
+        text = f"{event['label']}: {metric} on {split} is {compared(metric, score['against_base'], 'the base')}"
         if before is not rounds[0]:
-            text += f"; against {before['label']}: {verdict(metric, score['against_previous'])}, {change(metric, score['against_previous'])}"
+            text += f" and {compared(metric, score['against_previous'], before['label'])}"
         said.append(text)
     kept = rounds[-1]["best"]
-    said.append(
-        f"kept: {kept}, the best {metric} on dev"
-        if kept != "base"
-        else f"kept: base; no round had a better {metric} on dev"
-    )
+    said.append(f"kept: {kept}, the best {metric} on dev" if kept != "base" else f"kept: base; no round had a better {metric} on dev")
     return said
+
+
+def headline(rounds: Rounds, metric: str) -> str:
+    """The whole run in one sentence: which model is kept, and how it compares with the base on test and dev."""
+    if not rounds:
+        return "Nothing has been measured yet."
+    splits = [split for split in ("test", "dev") if metric in rounds[0]["scores"].get(split, {})]
+    base = rounds[0]["scores"]
+    means = " and ".join(f"{number(metric, base[split][metric]['mean'][0])} on {split}" for split in splits)
+    if len(rounds) == 1:
+        return f"Only the base has been measured so far: its {metric} is {means or 'not measured'}."
+    kept = next(event for event in rounds if event["label"] == rounds[-1]["best"])
+    if kept is rounds[0]:
+        return f"No round beat the base on dev, so the base is kept: its {metric} is {means}."
+    said = []
+    for split in splits:
+        score = kept["scores"][split][metric]
+        against = compared(metric, score["against_base"], "the base")
+        said.append(f"on {split} its {metric} of {number(metric, score['mean'][0])} is {against}")
+    name = kept["label"]
+    return f"{name[:1].upper()}{name[1:]} is kept: {', and '.join(said)}."

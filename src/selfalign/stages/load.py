@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from selfalign.sources import count, read_chats, read_instructions
+from selfalign.data.sources import count, read_chats, read_instructions
 from selfalign.stage import Size, stage
 from selfalign.types import Chat, Instruction, Message, Source
 
@@ -18,14 +18,11 @@ SAMPLED_ROWS = 100
 def size_of_source(size: Callable[[Any], Size], *, source: Source, answers: bool = False) -> Size:
     """Rows counted, tokens guessed from the first rows: four characters a token and a chat template around them."""
     limit = source.limit or SAMPLED_ROWS
-    sample: list[Any]
-    if "instructions" in source.format:
-        sample = list(islice(read_instructions(source), min(limit, SAMPLED_ROWS)))
-    else:
-        sample = list(islice(read_chats(source, answers=answers), min(limit, SAMPLED_ROWS)))
+    # Rows with checks read as chats too: a prompt is all that is weighed here.
+    sample = list(islice(read_chats(source, answers=answers), min(limit, SAMPLED_ROWS)))
     rows = count(source)
     prompts = sum(characters(row.prompt) for row in sample) / max(1, len(sample)) / CHARACTERS_PER_TOKEN
-    given = sum(len(getattr(row, "answer", "") or "") for row in sample) / max(1, len(sample)) / CHARACTERS_PER_TOKEN
+    given = sum(len(row.answer or "") for row in sample) / max(1, len(sample)) / CHARACTERS_PER_TOKEN
     return Size(rows=rows, prompt_tokens=int(rows * (prompts + TEMPLATE_TOKENS)), answer_tokens=int(rows * given))
 
 

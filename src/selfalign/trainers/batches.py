@@ -52,7 +52,8 @@ def checked(order: TrainingOrder) -> Sequence[Example]:
     """The examples of an order, once it is sure that they can be trained on.
 
     Raises:
-        EngineError: there are none, their kind does not fit the objective, or one has no answer token to learn or no finite reference.
+        EngineError: there are none, their kind does not fit the objective, or one has no answer token to learn or no
+            finite reference.
     """
     examples = cast(Sequence[Example], order.examples)
     if not examples:

@@ -17,7 +17,7 @@ from selfalign.trainers.losses import answer_log_probabilities
 
 
 def micro_batch_log_probabilities(model: Any, batch: MicroBatch) -> Tensor:
-    """log p of each answer token given all before it, float32 of shape N.
+    """The log-probability of each answer token given all before it, float32 of shape N.
 
     `model` is a causal language model (adapters inside or not). Positions count from 0 in each sequence, hidden
     tokens included (`Rendered.attention` hides tokens, it does not shift the others).

@@ -16,12 +16,21 @@ from selfalign.types import Lora
 
 
 def with_adapters(model: Any, lora: Lora, *, seed: int) -> Any:
-    """The model as a PEFT model whose only trainable weights are fresh adapters, drawn from `seed`.
+    """The model as a PEFT model whose only trainable weights are fresh adapters, drawn from `seed`."""
+    from peft import get_peft_model
+
+    config = adapter_config(model, lora)
+    torch.manual_seed(adapter_seed(seed))
+    return get_peft_model(model, config)
+
+
+def adapter_config(model: Any, lora: Lora) -> Any:
+    """PEFT's configuration for these adapters, once it is sure that every target exists.
 
     Raises:
         EngineError: a target names no linear layer of this model; some that exist are listed.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     existing = linear_layers(model)
     for target in lora.target_modules:
@@ -32,7 +41,7 @@ def with_adapters(model: Any, lora: Lora, *, seed: int) -> Any:
                 + (f"did you mean {close[0]!r}? " if close else "")
                 + f"It has: {', '.join(existing[:12])}"
             )
-    config = LoraConfig(
+    return LoraConfig(
         r=lora.r,
         lora_alpha=cast(int, lora.alpha),  # PEFT divides it by r; fractions are fine
         lora_dropout=lora.dropout,
@@ -40,8 +49,11 @@ def with_adapters(model: Any, lora: Lora, *, seed: int) -> Any:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    torch.manual_seed(seed_of("adapters", seed))
-    return get_peft_model(model, config)
+
+
+def adapter_seed(seed: int) -> int:
+    """The seed fresh adapters are drawn from, below 2³² (some generators take no more)."""
+    return seed_of("adapters", seed) % 2**32
 
 
 def linear_layers(model: Any) -> list[str]:

@@ -22,7 +22,7 @@ def answer_log_probabilities(
     bias_V: Tensor | None = None,
     chunk_positions: int = CHUNK_POSITIONS,
 ) -> Tensor:
-    """log p(target) at each position, float32 of shape N; the N × V logits never exist at once.
+    """The log-probability of each target at each position, float32 of shape N; the N × V logits never exist at once.
 
     log p_n = z_n[target_n] - log Σ_v exp z_n[v], with z_n = W h_n + b. Values and gradients are those of the full
     computation, up to the rounding of one chunk.

@@ -105,6 +105,6 @@ def write_model(trained: Any, *, source: Path, out: Path) -> None:
 def unwritable(place: Path, error: Exception) -> StoreError:
     """The error for a folder that cannot be written, with the remedy."""
     return StoreError(
-        f"{place} cannot be written: {error}; free disk space or choose another store, then run the same command again: "
-        "training goes on from its last checkpoint"
+        f"{place} cannot be written: {error}; free disk space or choose another store, then run the same command "
+        "again: training goes on from its last checkpoint"
     )

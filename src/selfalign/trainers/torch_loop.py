@@ -135,7 +135,7 @@ class TorchLoop:
         if accelerator.distributed_type not in supported:
             raise EngineError(
                 f"the launcher asks for {accelerator.distributed_type.value}, which shards the model; this trainer "
-                "keeps a copy in every process: launch with plain multi-GPU, or use the trainer 'trl'"
+                "keeps a copy in every process: launch with plain multi-GPU"
             )
         return accelerator
 

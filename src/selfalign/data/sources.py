@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from selfalign import containers
+from selfalign.data import containers
+from selfalign.data.formats import CHAT_FORMATS, PAIR_FORMATS, Format, chat_of, instruction_of, pair_of, written
+from selfalign.data.turns import Misfit, text_at
 from selfalign.errors import RecipeError
-from selfalign.formats import CHAT_FORMATS, PAIR_FORMATS, Format, chat_of, instruction_of, pair_of, written
-from selfalign.turns import Misfit, text_at
 from selfalign.types import Chat, Instruction, Pair, Source
 
 DIGEST_BYTES = 16
@@ -135,7 +135,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 def embedded_path(name: str) -> Path:
     """Where an embedded set lies."""
-    return Path(__file__).parent / "embedded" / f"{name.replace('-', '_')}.jsonl"
+    return Path(__file__).parents[1] / "embedded" / f"{name.replace('-', '_')}.jsonl"
 
 
 def digest_of(path: Path, *, ref: str, suffix: str = "") -> str:

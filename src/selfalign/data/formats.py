@@ -11,8 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from selfalign.measures.verifiers import check_faults
-from selfalign.turns import (
+from selfalign.data.turns import (
     Misfit,
     Reading,
     asked,
@@ -24,6 +23,7 @@ from selfalign.turns import (
     text_at,
     without_nothing,
 )
+from selfalign.measures.verifiers import check_faults
 from selfalign.types import Chat, Instruction, Message, Pair
 
 Row = Mapping[str, Any]

@@ -101,9 +101,9 @@ def version() -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Play a recipe."""
-    from selfalign.console import console, print_rounds
+    from selfalign.cli.console import console, print_rounds
+    from selfalign.cli.progress import shown_on
     from selfalign.playing import play_recipe
-    from selfalign.progress import shown_on
 
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     started = time.monotonic()
@@ -118,16 +118,18 @@ def run(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """List the calls of a recipe."""
-    from selfalign.console import print_plan
-    from selfalign.playing import plan_recipe
+    from selfalign.cli.console import print_plan
+    from selfalign.cli.estimate import rates
+    from selfalign.playing import base_of, plan_recipe
 
-    print_plan(*plan_recipe(options.recipe, options.set))
+    recipe, calls, store = plan_recipe(options.recipe, options.set)
+    print_plan(recipe, calls, rates(store, base_of(recipe)))
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     """Print a run's table."""
-    from selfalign.console import print_rounds
+    from selfalign.cli.console import print_rounds
     from selfalign.folder import RunFolder
     from selfalign.playing import metric_of
 
@@ -158,7 +160,7 @@ def why(options: argparse.Namespace) -> int:
 
 def methods(options: argparse.Namespace) -> int:
     """List the methods."""
-    from selfalign.console import print_methods
+    from selfalign.cli.console import print_methods
 
     print_methods()
     return 0
@@ -166,7 +168,7 @@ def methods(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Check installation and store."""
-    from selfalign.doctor import checked
+    from selfalign.cli.doctor import checked
 
     faults = 0
     for line, is_fault in checked(options.store):

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from selfalign.data.turns import Misfit, shown
 from selfalign.errors import RecipeError
-from selfalign.turns import Misfit, shown
 
 Row = Mapping[str, Any]
 Numbered = Iterator[tuple[int, Row | Misfit]]

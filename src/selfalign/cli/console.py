@@ -9,9 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from selfalign.cli.estimate import Rates
 from selfalign.config import Recipe
 from selfalign.errors import RecipeError
-from selfalign.estimate import Rates
 from selfalign.folder import RunFolder
 from selfalign.loop import PlannedCall
 from selfalign.methods import METHODS
@@ -28,28 +28,14 @@ def console() -> Console:
 def print_plan(recipe: Recipe, calls: list[PlannedCall], rates: Rates) -> None:
     """Every call with its rows, tokens and likely time, and the sums."""
     table = RichTable(box=box.SIMPLE_HEAD, title=f"{recipe.name}: {len(calls)} calls in {recipe.rounds} rounds")
-    for name, justify in (
-        ("round", "left"),
-        ("stage", "left"),
-        ("key", "left"),
-        ("rows", "right"),
-        ("tokens ≤", "right"),
-        ("time ≈", "right"),
-        ("", "left"),
-    ):
-        table.add_column(name, justify="right" if justify == "right" else "left")
+    for name in ("round", "stage", "key"):
+        table.add_column(name)
+    for name in ("rows", "tokens ≤", "time ≈", ""):
+        table.add_column(name, justify="right")
     for call in calls:
-        tokens = f"{call.size.work_tokens:,}" if call.size.work_tokens else "–"
-        state = "made" if call.made else "to make"
-        table.add_row(
-            call.round,
-            call.call.stage,
-            call.key[:8],
-            f"{call.size.rows:,}",
-            tokens,
-            lasting(rates.seconds(call)),
-            state,
-        )
+        work = f"{call.size.work_tokens:,}" if call.size.work_tokens else "–"
+        facts = (f"{call.size.rows:,}", work, lasting(rates.seconds(call)), "made" if call.made else "to make")
+        table.add_row(call.round, call.call.stage, call.key[:8], *facts)
     console().print(table)
     left = [rates.seconds(call) for call in calls if not call.made]
     known = sum(seconds for seconds in left if seconds is not None)

@@ -1,0 +1,1 @@
+"""Data from outside: references pinned, files opened, rows recognised."""
