@@ -6,32 +6,40 @@ One tiny random Llama (two layers, 32 words) stands for all models; nothing is p
 from __future__ import annotations
 
 import gc
-import hashlib
 import math
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedModel
 
+from adapters.tiny_training import (
+    ADAPTERS,
+    FAST,
+    TINY,
+    VOCABULARY,
+    answers,
+    digest,
+    fit,
+    make_tiny,
+    order_of,
+    pairs,
+    rendered,
+    train_and_die,
+    weights,
+)
 from selfalign.errors import EngineError, StoreError
-from selfalign.ports import AnswerExample, PairExample, Rendered, Step, TrainingOrder
+from selfalign.ports import AnswerExample, Rendered, TrainingOrder
 from selfalign.trainers.batches import collate, epoch_order, global_batch, micro_batches
 from selfalign.trainers.forward import micro_batch_log_probabilities
-from selfalign.trainers.losses import sequence_log_probabilities
 from selfalign.trainers.schedule import horizon, learning_rate, steps_to_train
 from selfalign.trainers.torch_loop import TorchLoop
 from selfalign.types import Dpo, Lora, Model, Optimisation, Sft
-
-VOCABULARY = 32
-TINY = Model(ref="path:tiny", digest="tiny")
-ADAPTERS = Lora(r=4, alpha=8.0)
-FAST = Optimisation(learning_rate=2e-2, batch_size=4, num_train_epochs=3, schedule="constant", warmup_ratio=0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -43,115 +51,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder: random weights, a word-level tokenizer, a chat template."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        attention_dropout=0.5,  # must be off in training
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        tie_word_embeddings=True,
-        initializer_range=0.2,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    words = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{index}": index for index in range(3, VOCABULARY)}
-    splitter = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
-    splitter.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=splitter,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        chat_template="{% for m in messages %}{{ m.content }} {% endfor %}",
-    )
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def rendered(prompt: int, answer: int, *, seed: int) -> Rendered:
-    """A sequence of random words, `prompt` of them not learned."""
-    draw = torch.Generator().manual_seed(seed)
-    ids = tuple(torch.randint(3, VOCABULARY, (prompt + answer,), generator=draw).tolist())
-    return Rendered(ids=ids, loss=(False,) * prompt + (True,) * answer, attention=(True,) * (prompt + answer))
-
-
-def answers(count: int = 10) -> list[AnswerExample]:
-    """Sequences of different lengths."""
-    return [
-        AnswerExample(id=f"row-{index}", sequence=rendered(2 + index % 4, 3 + index % 5, seed=index))
-        for index in range(count)
-    ]
-
-
-def pairs(folder: Path, count: int = 10) -> list[PairExample]:
-    """Pairs whose reference is the model in `folder` itself."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    made = []
-    for index in range(count):
-        prompt = rendered(2 + index % 4, 0, seed=index)
-        sides = [joined(prompt, rendered(0, 2 + (index + side) % 6, seed=1000 * side + index)) for side in (1, 2)]
-        batch = collate([AnswerExample(id="", sequence=side) for side in sides], padding_id=0)
-        with torch.no_grad():
-            log_p = micro_batch_log_probabilities(model, batch)
-        chosen, rejected = sequence_log_probabilities(log_p, sequence_N=batch.sequence_N, sequences=2).tolist()
-        made.append(
-            PairExample(
-                id=f"pair-{index}",
-                chosen=sides[0],
-                rejected=sides[1],
-                reference_chosen=chosen,
-                reference_rejected=rejected,
-            )
-        )
-    return made
-
-
-def joined(prompt: Rendered, answer: Rendered) -> Rendered:
-    """A prompt and an answer as one sequence."""
-    return Rendered(
-        ids=prompt.ids + answer.ids, loss=prompt.loss + answer.loss, attention=prompt.attention + answer.attention
-    )
-
-
-def fit(order: TrainingOrder, folder: Path, place: Path, *, trainer: TorchLoop | None = None) -> list[Step]:
-    """Train into `place`/out with `place`/scratch."""
-    place.mkdir(parents=True, exist_ok=True)
-    trainer = trainer or TorchLoop(device="cpu")
-    return trainer.fit(order, model=TINY, folder=folder, out=place / "out", scratch=place / "scratch")
-
-
-def digest(place: Path) -> str:
-    """Names the bits of the weights in `place`/out."""
-    return hashlib.sha256((place / "out" / "model.safetensors").read_bytes()).hexdigest()
-
-
-def weights(place: Path) -> dict[str, torch.Tensor]:
-    """The weights in `place`/out."""
-    from safetensors.torch import load_file
-
-    return load_file(place / "out" / "model.safetensors")
-
-
-def order_of(kind: str, folder: Path, *, lora: Lora | None = None, optimisation: Optimisation = FAST) -> TrainingOrder:
-    """An SFT or DPO order over ten rows."""
-    if kind == "sft":
-        return TrainingOrder(answers(), Sft(), optimisation, lora, 7)
-    return TrainingOrder(pairs(folder), Dpo(beta=0.5), optimisation, lora, 7)
-
-
 # ------------------------------------------------------------------------------------------- learning
 
 
@@ -161,7 +60,8 @@ def test_dpo_starts_at_ln_2_and_learns(tiny: Path, tmp_path: Path, lora: Lora | 
     assert steps[0].loss == pytest.approx(math.log(2), abs=1e-6)
     assert steps[0].margin == pytest.approx(0.0, abs=1e-5)
     assert steps[-1].loss < 0.5
-    assert steps[-1].margin is not None and steps[-1].margin > 0.5
+    assert steps[-1].margin is not None
+    assert steps[-1].margin > 0.5
     assert steps[-1].accuracy == 1.0
     assert [step.step for step in steps] == list(range(1, 10))
 
@@ -170,7 +70,8 @@ def test_dpo_starts_at_ln_2_and_learns(tiny: Path, tmp_path: Path, lora: Lora | 
 def test_sft_lowers_the_loss(tiny: Path, tmp_path: Path, lora: Lora | None) -> None:
     steps = fit(order_of("sft", tiny, lora=lora), tiny, tmp_path)
     assert steps[-1].loss < steps[0].loss - 0.3
-    assert steps[0].margin is None and steps[0].accuracy is None
+    assert steps[0].margin is None
+    assert steps[0].accuracy is None
 
 
 def test_first_sft_loss_is_the_mean_over_answer_tokens_of_the_global_batch(tiny: Path, tmp_path: Path) -> None:
@@ -225,7 +126,8 @@ def test_output_is_a_complete_plain_folder(tiny: Path, tmp_path: Path, lora: Lor
     steps = fit(order_of("sft", tiny, lora=lora), tiny, tmp_path)
     out = tmp_path / "out"
     model = AutoModelForCausalLM.from_pretrained(out)
-    assert model.dtype == torch.float32 and model.config.use_cache
+    assert model.dtype == torch.float32
+    assert model.config.use_cache
     assert AutoTokenizer.from_pretrained(out).encode("w5 w6") == [5, 6]
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
         assert (out / name).read_bytes() == (tiny / name).read_bytes(), name
@@ -262,7 +164,7 @@ def test_only_one_model_is_ever_in_memory(tiny: Path, tmp_path: Path) -> None:
     TorchLoop(device="cpu").fit(
         order, model=TINY, folder=tiny, out=tmp_path / "out", scratch=tmp_path / "scratch", advance=watch
     )
-    assert seen and set(seen) == {(1, one_model)}
+    assert set(seen) == {(1, one_model)}
 
 
 def parameters() -> list[torch.Tensor]:
@@ -277,7 +179,8 @@ def test_schedule_warms_up_then_falls_over_the_horizon_not_the_training() -> Non
     settings = Optimisation(
         learning_rate=1.0, batch_size=4, num_train_epochs=2, schedule_epochs=6, warmup_ratio=0.1, schedule="linear"
     )
-    assert horizon(settings, examples=18) == 30 and steps_to_train(settings, examples=18) == 10
+    assert horizon(settings, examples=18) == 30
+    assert steps_to_train(settings, examples=18) == 10
     rates = [learning_rate(settings, step=step, examples=18) for step in range(10)]
     assert rates[:4] == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0])
     assert rates[-1] == pytest.approx((30 - 9) / 27)  # SPIN's "6 epochs, stop after 2": still near the peak
@@ -307,7 +210,9 @@ def test_epoch_order_covers_every_row_once_and_changes_with_epoch_and_seed() -> 
     orders = [epoch_order(50, seed=seed, epoch=epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert all(sorted(order) == list(range(50)) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
-    assert sorted(sum((global_batch(step, count=50, batch_size=8, seed=0) for step in range(7)), [])) == list(range(50))
+    assert sorted(chain.from_iterable(global_batch(step, count=50, batch_size=8, seed=0) for step in range(7))) == list(
+        range(50)
+    )
     assert len(global_batch(6, count=50, batch_size=8, seed=0)) == 2
 
 
@@ -324,28 +229,10 @@ def test_micro_batches_keep_the_limit_and_share_rows_between_processes() -> None
 # --------------------------------------------------------------------------------------------- crashes
 
 
-@dataclass(frozen=True)
-class Killed:
-    """An `Advance` that ends its own process, without any chance to tidy up, after some step."""
-
-    after_step: int
-
-    def __call__(self, *, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
-        if step == self.after_step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def train_and_die(order: TrainingOrder, folder: Path, place: Path, trainer: TorchLoop, after_step: int) -> None:
-    """Runs in a process of its own."""
-    torch.set_num_threads(1)
-    trainer.fit(
-        order,
-        model=TINY,
-        folder=folder,
-        out=place / "out",
-        scratch=place / "scratch",
-        advance=Killed(after_step),
-    )
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny model."""
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
@@ -384,7 +271,8 @@ def test_a_killed_training_continues_to_the_same_bits(
     child = processes.Process(target=train_and_die, args=(order, tiny, place, trainer, after_step))
     child.start()
     child.join()
-    assert child.exitcode == -signal.SIGKILL and not (place / "out").exists()
+    assert child.exitcode == -signal.SIGKILL
+    assert not (place / "out").exists()
     # Killed after the step but before its checkpoint: that step is done again
     found = [folder.name.rsplit("-", 1)[-1] for folder in (place / "scratch").glob("checkpoint-*")]
     assert found == ([str(after_step - 1)] if after_step > 1 else [])
@@ -403,15 +291,10 @@ def test_a_killed_training_continues_to_the_same_bits(
 def test_a_checkpoint_of_another_order_is_not_continued(tiny: Path, tmp_path: Path) -> None:
     often = TorchLoop(device="cpu", checkpoint_seconds=0.0)
     fit(order_of("sft", tiny), tiny, tmp_path, trainer=often)
-    other = replace_seed(order_of("sft", tiny), 8)
+    other = replace(order_of("sft", tiny), seed=8)
     fresh = fit(other, tiny, tmp_path / "fresh", trainer=often)
     assert fit(other, tiny, tmp_path, trainer=often) == fresh
     assert digest(tmp_path) == digest(tmp_path / "fresh")
-
-
-def replace_seed(order: TrainingOrder, seed: int) -> TrainingOrder:
-    """The same order with another seed."""
-    return replace(order, seed=seed)
 
 
 def test_an_unfinished_checkpoint_is_not_seen_and_a_broken_one_is_named(tiny: Path, tmp_path: Path) -> None:
@@ -449,7 +332,7 @@ def test_examples_of_the_wrong_kind_are_refused(tiny: Path, tmp_path: Path) -> N
 
 def test_unknown_adapter_targets_list_what_exists(tiny: Path, tmp_path: Path) -> None:
     wrong = replace(ADAPTERS, target_modules=("q_proj", "query_proj"))
-    with pytest.raises(EngineError, match="'query_proj'.*did you mean 'q_proj'.*It has: q_proj, k_proj"):
+    with pytest.raises(EngineError, match=r"'query_proj'.*did you mean 'q_proj'.*It has: q_proj, k_proj"):
         fit(order_of("sft", tiny, lora=wrong), tiny, tmp_path)
 
 
