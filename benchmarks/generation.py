@@ -6,7 +6,8 @@ The peer is what released self-play code does: `generate` in batches of 16 in ar
 sides take turns, so that both meet the same neighbours; a ratio is taken per turn. They draw different texts from the
 same distribution, so tokens per second is the fair unit, and the mean lengths are printed beside it.
 
-On a busy machine set OMP_WAIT_POLICY=PASSIVE: spinning threads of two processes starve each other.
+On a busy machine read the ratio of tokens per processor second, and set OMP_WAIT_POLICY=PASSIVE: spinning threads of
+two processes starve each other.
 """
 
 from __future__ import annotations
@@ -93,26 +94,32 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     peer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     rates: dict[str, list[float]] = {"selfalign": [], "generate": []}
+    efforts: dict[str, list[float]] = {"selfalign": [], "generate": []}
     lengths: dict[str, list[float]] = {"selfalign": [], "generate": []}
     with TransformersEngine(device="cpu").open(model, folder) as opened:
         own_tokens(opened, prompts[:4], Sampling(max_new_tokens=4), turn=0)
         peer_tokens(peer, tokenizer, prompts[:4], Sampling(max_new_tokens=4), turn=0)
         for turn in range(1, options.turns + 1):
             for side in ("selfalign", "generate"):
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 if side == "selfalign":
                     tokens = own_tokens(opened, prompts, sampling, turn=turn)
                 else:
                     tokens = peer_tokens(peer, tokenizer, prompts, sampling, turn=turn)
                 seconds = time.perf_counter() - began
                 rates[side].append(tokens / seconds)
+                efforts[side].append(tokens / (time.process_time() - worked))
                 lengths[side].append(tokens / len(prompts))
-                print(f"turn {turn}  {side:10}  {tokens} tokens  {seconds:.1f} s  {tokens / seconds:.1f} tokens/s")
+                print(
+                    f"turn {turn}  {side:10}  {tokens} tokens  {seconds:.1f} s  {tokens / seconds:.1f} tokens/s",
+                    flush=True,
+                )
     print(f"{options.model}, {len(prompts)} prompts, temperature 1, {torch.get_num_threads()} threads")
     for side, values in rates.items():
         print(f"{side:10}  tokens/s min/median/max {summary(values)}   mean answer {summary(lengths[side])} tokens")
-    ratios = [own / other for own, other in zip(rates["selfalign"], rates["generate"], strict=True)]
-    print(f"ratio per turn min/median/max {summary(ratios)}")
+    for unit, figures in (("second", rates), ("processor second", efforts)):
+        ratios = [own / other for own, other in zip(figures["selfalign"], figures["generate"], strict=True)]
+        print(f"ratio of tokens per {unit}, per turn, min/median/max {summary(ratios)}")
 
 
 if __name__ == "__main__":
