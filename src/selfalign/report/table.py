@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from rich import box
@@ -16,8 +17,15 @@ from rich.text import Text
 from selfalign.stages.evaluate import METRICS
 
 FIRST = (
-    "nll", "house_style", "exact_match", "instructions", "prefers_human", "answer_words", "near_duplicate", "unfinished",
-)  # fmt: skip
+    "nll",
+    "house_style",
+    "exact_match",
+    "instructions",
+    "prefers_human",
+    "answer_words",
+    "near_duplicate",
+    "unfinished",
+)
 UNITS = {"nll": "nats per token", "answer_words": "words"}
 HINTS = {"lower": " ↓", "higher": " ↑", None: ""}
 Rounds = Sequence[Mapping[str, Any]]
@@ -73,7 +81,8 @@ COLOURS = {"better": "green", "worse": "red", "no clear change": "dim", "higher"
 def rounds_table(rounds: Rounds, split: str) -> RichTable:
     """One line a metric, one column a round: the mean, and below it the paired change against the base."""
     kept = rounds[-1]["best"]
-    table = RichTable(box=box.SIMPLE_HEAD, title=f"{split}: mean, and paired change against the base with its 95 % interval")
+    title = f"{split}: mean, and paired change against the base with its 95 % interval"
+    table = RichTable(box=box.SIMPLE_HEAD, title=title)
     table.add_column("metric")
     for event in rounds:
         table.add_column(f"{event['label']}{' (kept)' if event['label'] == kept else ''}", justify="right")
@@ -110,15 +119,15 @@ def conclusions(rounds: Rounds, metric: str) -> list[str]:
     """What the table says, in sentences: every round against the base and the one before, and what is kept."""
     split = reported_split(rounds, metric)
     said = []
-    for before, event in zip(rounds, rounds[1:], strict=False):
+    for before, event in pairwise(rounds):
         score = event["scores"][split][metric]
         text = f"{event['label']}: {metric} on {split} is {compared(metric, score['against_base'], 'the base')}"
         if before is not rounds[0]:
             text += f" and {compared(metric, score['against_previous'], before['label'])}"
         said.append(text)
     kept = rounds[-1]["best"]
-    said.append(f"kept: {kept}, the best {metric} on dev" if kept != "base" else f"kept: base; no round had a better {metric} on dev")
-    return said
+    why = f"; no round had a better {metric} on dev" if kept == rounds[0]["label"] else f", the best {metric} on dev"
+    return [*said, f"kept: {kept}{why}"]
 
 
 def headline(rounds: Rounds, metric: str) -> str:
