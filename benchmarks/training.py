@@ -80,10 +80,10 @@ def run_ours(case: str, folder: Path, rows: int) -> dict[str, float]:
     clock = Clock()
     if case.startswith("dpo"):  # the reference pass a run does once and caches
         with torch.no_grad():
-            for group in micro_batches(examples, token_limit=trainer.micro_batch_tokens):
-                micro = collate(group, padding_id=0)
+            for group in micro_batches(examples, token_limit=trainer.micro_batch_tokens, layout=training.layout):
+                micro = collate(group, padding_id=0, layout=training.layout)
                 log_p_N = micro_batch_log_probabilities(training.plain_model, micro)
-                sequence_log_probabilities(log_p_N, sequence_N=micro.sequence_N, sequences=len(micro.tokens_ST))
+                sequence_log_probabilities(log_p_N, sequence_N=micro.sequence_N, sequences=len(micro.lengths))
 
     def count(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
         counted.append(tokens)

@@ -8,15 +8,29 @@ from __future__ import annotations
 import gc
 import math
 import multiprocessing
+import os
+import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+)
 
 from adapters.tiny_training import (
     ADAPTERS,
@@ -36,7 +50,7 @@ from adapters.tiny_training import (
 from selfalign.errors import EngineError, StoreError
 from selfalign.ports import AnswerExample, Rendered, TrainingOrder
 from selfalign.trainers.batches import collate, epoch_order, global_batch, micro_batches
-from selfalign.trainers.forward import micro_batch_log_probabilities
+from selfalign.trainers.forward import layout_of, micro_batch_log_probabilities
 from selfalign.trainers.schedule import horizon, learning_rate, steps_to_train
 from selfalign.trainers.torch_loop import TorchLoop
 from selfalign.types import Dpo, Lora, Model, Optimisation, Sft
@@ -100,6 +114,41 @@ def test_how_a_batch_is_cut_changes_only_rounding(tiny: Path, tmp_path: Path, ki
         assert torch.allclose(weight, weights(tmp_path / "cut")[name], atol=5e-3), name
 
 
+@pytest.mark.parametrize("lora", [None, ADAPTERS])
+def test_computing_layers_again_changes_nothing(tiny: Path, tmp_path: Path, lora: Lora | None) -> None:
+    order = order_of("dpo", tiny, lora=lora)
+    kept = fit(order, tiny, tmp_path / "kept")
+    again = fit(order, tiny, tmp_path / "again", trainer=TorchLoop(device="cpu", gradient_checkpointing=True))
+    assert [step.loss for step in again] == pytest.approx([step.loss for step in kept], abs=1e-5)
+
+
+def test_bfloat16_products_keep_float32_weights(tiny: Path, tmp_path: Path) -> None:
+    order = order_of("sft", tiny)
+    exact = fit(order, tiny, tmp_path / "exact")
+    coarse = fit(order, tiny, tmp_path / "coarse", trainer=TorchLoop(device="cpu", dtype="bfloat16"))
+    assert coarse != exact
+    assert [step.loss for step in coarse] == pytest.approx([step.loss for step in exact], rel=0.1)
+    assert {weight.dtype for weight in weights(tmp_path / "coarse").values()} == {torch.float32}
+
+
+@pytest.mark.slow
+def test_two_processes_share_each_batch_and_give_the_same_curve(tiny: Path, tmp_path: Path) -> None:
+    order = order_of("dpo", tiny, lora=ADAPTERS)
+    alone = fit(order, tiny, tmp_path / "alone")
+    (tmp_path / "order.pickle").write_bytes(pickle.dumps((order, tiny, tmp_path / "both")))
+    tests = Path(__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29617",
+         tests / "adapters" / "tiny_training.py", tmp_path / "order.pickle"],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tests)]), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    both = pickle.loads((tmp_path / "both" / "steps.pickle").read_bytes())
+    assert [step.loss for step in both] == pytest.approx([step.loss for step in alone], abs=1e-5)
+    for name, weight in weights(tmp_path / "alone").items():
+        torch.testing.assert_close(weights(tmp_path / "both")[name], weight, rtol=0, atol=1e-3)
+
+
 def test_hidden_tokens_are_hidden(tiny: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
     ids = (5, 6, 2, 7, 8)
@@ -116,6 +165,45 @@ def test_hidden_tokens_are_hidden(tiny: Path) -> None:
     # The token after a hidden one is predicted *at* the hidden position, so only the last target may not see it
     assert score(ids, hidden)[1] == pytest.approx(float(score(other, hidden)[1]), abs=1e-6)
     assert abs(float(score(ids, shown)[1] - score(other, shown)[1])) > 1e-3
+
+
+@pytest.mark.parametrize("architecture", ["llama", "sliding window", "learned positions"])
+def test_packed_and_padded_rows_give_the_same_numbers(tiny: Path, architecture: str) -> None:
+    def opened() -> Any:
+        torch.manual_seed(1)
+        sizes = {"vocab_size": VOCABULARY, "initializer_range": 0.3}
+        if architecture == "llama":
+            return AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+        if architecture == "learned positions":
+            return GPT2LMHeadModel(GPT2Config(**sizes, n_embd=16, n_layer=2, n_head=2, n_positions=64)).eval()
+        return MistralForCausalLM(
+            MistralConfig(
+                **sizes,
+                hidden_size=16,
+                intermediate_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                sliding_window=4,
+            )
+        ).eval()
+
+    rows = answers(6)
+    hiding = replace(rows[2].sequence, attention=(True, False, *rows[2].sequence.attention[2:]))
+    rows[2] = replace(rows[2], sequence=hiding)
+    first = (True, True, True, True, True, False)  # padding behind a hidden token must not confuse the two
+    rows[5] = replace(rows[5], sequence=Rendered((3, 4, 5, 6, 7, 8), (False,) * 4 + (True,) * 2, first))
+    padded, packed = opened(), opened()
+    assert layout_of(packed, (3, 4, 5, 6, 7, 8, 9)) == "packed"
+    for parameters in (padded.parameters(), packed.parameters()):
+        assert all(weight.requires_grad for weight in parameters)
+    one = micro_batch_log_probabilities(padded, collate(rows, padding_id=0))
+    other = micro_batch_log_probabilities(packed, collate(rows, padding_id=0, layout="packed"))
+    torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+    one.sum().backward()
+    other.sum().backward()
+    for left, right in zip(padded.parameters(), packed.parameters(), strict=True):
+        torch.testing.assert_close(left.grad, right.grad, rtol=1e-3, atol=2e-4)
 
 
 # --------------------------------------------------------------------------------------------- output

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,3 +155,15 @@ def train_and_die(order: TrainingOrder, folder: Path, place: Path, trainer: Torc
         scratch=place / "scratch",
         advance=Killed(after_step),
     )
+
+
+def main() -> None:
+    """Train a pickled order in one of several processes a launcher started; the first one keeps the steps."""
+    order, folder, place = pickle.loads(Path(sys.argv[1]).read_bytes())
+    steps = fit(order, folder, place)
+    if os.environ["RANK"] == "0":
+        (place / "steps.pickle").write_bytes(pickle.dumps(steps))
+
+
+if __name__ == "__main__":
+    main()

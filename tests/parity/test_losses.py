@@ -150,7 +150,12 @@ def test_prompt_tokens_are_never_targets() -> None:
     assert batch.sequence_N.tolist() == [0, 0, 1]
     # each is predicted at the position before it, in the flattened 2 × 5 positions
     assert batch.predictor_N.tolist() == [2, 3, 5]
-    assert batch.tokens == 7
+    assert batch.lengths == (5, 2)
+    packed = collate([AnswerExample("a", one), AnswerExample("b", two)], padding_id=0, layout="packed")
+    assert packed.targets_N.tolist() == [6, 7, 8]
+    assert packed.predictor_N.tolist() == [2, 3, 5]
+    assert packed.tokens_RT.tolist() == [[3, 4, 5, 6, 7, 3, 8]]
+    assert packed.positions_RT.tolist() == [[0, 1, 2, 3, 4, 0, 1]]
 
 
 def test_a_first_token_has_nothing_to_be_predicted_from() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -22,30 +23,35 @@ from selfalign.types import Dpo
 Example = AnswerExample | PairExample
 
 
+# padded: S rows of T tokens, filled up on the right to the longest. packed: one row, sequences end to end.
+Layout = Literal["padded", "packed"]
+
+
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
     """Some examples of one global batch, as tensors for one forward and backward pass.
 
-    Sequences are padded on the right to the longest among them; S sequences of T tokens, N answer tokens. With pairs,
-    the first S/2 sequences are the chosen sides, the rest the rejected ones, in the same order.
+    S sequences with N answer tokens in all, in R rows of T tokens: R = S when padded, 1 when packed. With pairs, the
+    first S/2 sequences are the chosen sides, the rest the rejected ones, in the same order.
     """
 
-    ids: tuple[str, ...]
-    tokens_ST: Tensor
-    attention_ST: Tensor  # bool; False at padding and at tokens hidden by the rendering
-    predictor_N: Tensor  # index into the flattened S × T positions: the position *before* each answer token
+    layout: Layout
+    lengths: tuple[int, ...]  # tokens of each sequence
+    tokens_RT: Tensor
+    positions_RT: Tensor
+    attention_RT: Tensor  # bool; False at padding and at tokens hidden by the rendering
+    predictor_N: Tensor  # index into the flattened R × T positions: the position *before* each answer token
     targets_N: Tensor
     sequence_N: Tensor
     reference_chosen_P: Tensor
     reference_rejected_P: Tensor
-    tokens: int  # without padding
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch on a device."""
-        moved = {
-            name: getattr(self, name).to(device) for name in self.__slots__ if isinstance(getattr(self, name), Tensor)
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name in self.__slots__ if isinstance(value := getattr(self, name), Tensor)
         }
-        return MicroBatch(ids=self.ids, tokens=self.tokens, **moved)
+        return replace(self, **tensors)
 
 
 def checked(order: TrainingOrder) -> Sequence[Example]:
@@ -109,51 +115,60 @@ def global_batch(step: int, *, count: int, batch_size: int, seed: int) -> list[i
 
 
 def micro_batches(
-    examples: Sequence[Example], *, token_limit: int, process: int = 0, processes: int = 1
+    examples: Sequence[Example], *, token_limit: int, layout: Layout = "padded", process: int = 0, processes: int = 1
 ) -> list[list[Example]]:
-    """A process's share of a global batch, longest first, cut into groups of at most `token_limit` padded tokens.
+    """A process's share of a global batch, longest first, cut into groups of at most `token_limit` tokens.
 
-    Neighbours in length share a group, so little is padded. An example longer than the limit is a group of its own.
-    The longest group comes first: if memory does not suffice, that shows at once and not in the middle of an epoch.
+    Padding counts. Neighbours in length share a group, so little is padded. An example longer than the limit is a
+    group of its own. The longest group comes first: if memory does not suffice, that shows at once.
     """
     by_length = sorted(examples, key=lambda example: (-length(example), example.id))[process::processes]
     groups: list[list[Example]] = []
     for example in by_length:
-        if groups:
-            padded = length(groups[-1][0]) * sum(len(sides(member)) for member in [*groups[-1], example])
-            if padded <= token_limit:
-                groups[-1].append(example)
-                continue
-        groups.append([example])
+        if groups and tokens_held([*groups[-1], example], layout=layout) <= token_limit:
+            groups[-1].append(example)
+        else:
+            groups.append([example])
     return groups
 
 
-def collate(examples: Sequence[Example], *, padding_id: int) -> MicroBatch:
+def tokens_held(examples: Sequence[Example], *, layout: Layout) -> int:
+    """How many token positions the examples take as one micro-batch."""
+    lengths = [len(side.ids) for example in examples for side in sides(example)]
+    return sum(lengths) if layout == "packed" else max(lengths) * len(lengths)
+
+
+def collate(examples: Sequence[Example], *, padding_id: int, layout: Layout = "padded") -> MicroBatch:
     """Tensors of one micro-batch (see `MicroBatch`), on the CPU."""
     sequences = [sides(example)[side] for side in range(len(sides(examples[0]))) for example in examples]
-    longest = max(len(sequence.ids) for sequence in sequences)
-    tokens_ST = torch.full((len(sequences), longest), padding_id)
-    attention_ST = torch.zeros((len(sequences), longest), dtype=torch.bool)
+    lengths = tuple(len(sequence.ids) for sequence in sequences)
+    taken = lengths if layout == "packed" else (max(lengths),) * len(lengths)
+    starts = list(accumulate(taken, initial=0))
+    tokens_M = torch.full((starts[-1],), padding_id)
+    positions_M = torch.zeros(starts[-1], dtype=torch.long)
+    attention_M = torch.zeros(starts[-1], dtype=torch.bool)
     predictor: list[int] = []
     owner: list[int] = []
-    targets: list[int] = []
-    for row, sequence in enumerate(sequences):
-        tokens_ST[row, : len(sequence.ids)] = torch.tensor(sequence.ids)
-        attention_ST[row, : len(sequence.ids)] = torch.tensor(sequence.attention)
-        for position in range(1, len(sequence.ids)):
-            if sequence.loss[position]:
-                predictor.append(row * longest + position - 1)
-                owner.append(row)
-                targets.append(sequence.ids[position])
+    for index, (start, sequence) in enumerate(zip(starts, sequences, strict=False)):
+        end = start + len(sequence.ids)
+        tokens_M[start:end] = torch.tensor(sequence.ids)
+        positions_M[start:end] = torch.arange(len(sequence.ids))
+        attention_M[start:end] = torch.tensor(sequence.attention)
+        before = [start + position - 1 for position in range(1, len(sequence.ids)) if sequence.loss[position]]
+        predictor += before
+        owner += [index] * len(before)
+    rows = 1 if layout == "packed" else len(sequences)
     pairs = [example for example in examples if isinstance(example, PairExample)]
+    predictor_N = torch.tensor(predictor)
     return MicroBatch(
-        ids=tuple(example.id for example in examples),
-        tokens_ST=tokens_ST,
-        attention_ST=attention_ST,
-        predictor_N=torch.tensor(predictor),
-        targets_N=torch.tensor(targets),
+        layout=layout,
+        lengths=lengths,
+        tokens_RT=tokens_M.view(rows, -1),
+        positions_RT=positions_M.view(rows, -1),
+        attention_RT=attention_M.view(rows, -1),
+        predictor_N=predictor_N,
+        targets_N=tokens_M[predictor_N + 1],
         sequence_N=torch.tensor(owner),
         reference_chosen_P=torch.tensor([pair.reference_chosen for pair in pairs], dtype=torch.float32),
         reference_rejected_P=torch.tensor([pair.reference_rejected for pair in pairs], dtype=torch.float32),
-        tokens=sum(len(sequence.ids) for sequence in sequences),
     )

@@ -25,7 +25,7 @@ from selfalign.ports import Advance, Step, Tokenizer, TrainingOrder, unheard
 from selfalign.trainers import lora
 from selfalign.trainers.batches import Example, checked, sides
 from selfalign.trainers.checkpoint import fingerprint, latest, save
-from selfalign.trainers.forward import check_head
+from selfalign.trainers.forward import check_head, layout_of
 from selfalign.trainers.model_folder import existing, open_model, open_tokenizer, write_model
 from selfalign.trainers.schedule import steps_to_train
 from selfalign.trainers.training import Training
@@ -103,7 +103,10 @@ class TorchLoop:
         """The model on its device with adapters, optimiser and everything else a step needs."""
         accelerator = self.accelerator()
         opened = open_model(model, folder)
-        check_head(opened, sides(examples[0])[0].ids[:16])
+        tokens = sides(examples[0])[0].ids[:16]
+        check_head(opened, tokens)
+        opened.to(accelerator.device)
+        layout = layout_of(opened, tokens)
         if self.gradient_checkpointing:
             recompute_layers(opened)
         wrapped = opened if order.lora is None else lora.with_adapters(opened, order.lora, seed=order.seed)
@@ -112,6 +115,7 @@ class TorchLoop:
             examples=examples,
             model=wrapped.to(accelerator.device),
             accelerator=accelerator,
+            layout=layout,
             padding_id=opened.config.pad_token_id or 0,
             autocast_dtype=torch.bfloat16 if self.dtype == "bfloat16" else None,
         )

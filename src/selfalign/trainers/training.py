@@ -20,6 +20,7 @@ from selfalign.ports import Advance, Step, TrainingOrder
 from selfalign.trainers import lora
 from selfalign.trainers.batches import (
     Example,
+    Layout,
     MicroBatch,
     answer_tokens,
     collate,
@@ -45,6 +46,7 @@ class Training:
     model: Any
     accelerator: Any
     padding_id: int
+    layout: Layout = "padded"
     autocast_dtype: torch.dtype | None = None
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, torch.nn.Parameter] = field(init=False)
@@ -113,17 +115,18 @@ class Training:
         groups = micro_batches(
             batch,
             token_limit=micro_batch_tokens,
+            layout=self.layout,
             process=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
         )
         totals = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
         for index, group in enumerate(groups):
-            micro = collate(group, padding_id=self.padding_id).to(self.accelerator.device)
+            micro = collate(group, padding_id=self.padding_id, layout=self.layout).to(self.accelerator.device)
             self.seed_dropout(index)
             loss, figures = self.forward(micro, size=size)
             self.accelerator.backward(loss)
             totals += figures.double()
-            advance(rows=len(group), tokens=micro.tokens)
+            advance(rows=len(group), tokens=sum(micro.lengths))
         summed: Tensor = self.accelerator.reduce(totals, reduction="sum")
         return summed
 
@@ -135,7 +138,7 @@ class Training:
         if not isinstance(self.order.objective, Dpo):
             loss = negative_log_likelihood(log_p_N, answer_tokens=size)
             return loss, torch.stack([loss.detach(), *loss.new_zeros(2)])
-        sequences = len(micro.tokens_ST)
+        sequences = len(micro.lengths)
         sequence_S = sequence_log_probabilities(log_p_N, sequence_N=micro.sequence_N, sequences=sequences)
         chosen_P, rejected_P = sequence_S[: sequences // 2], sequence_S[sequences // 2 :]
         margin_P = margins(

@@ -177,17 +177,17 @@ class Collator:
     def __call__(self, rows: list[dict[str, int]]) -> dict[str, torch.Tensor]:
         """One pass: chosen sides first, then rejected ones (pairs), or one sequence a row with its labels."""
         batch = collate([self.examples[row["row"]] for row in rows], padding_id=self.padding_id)
-        learned_ST = torch.zeros_like(batch.tokens_ST)
-        learned_ST.view(-1)[batch.predictor_N + 1] = 1
-        tensors = {"input_ids": batch.tokens_ST, "attention_mask": batch.attention_ST.long()}
+        learned_RT = torch.zeros_like(batch.tokens_RT)
+        learned_RT.view(-1)[batch.predictor_N + 1] = 1
+        tensors = {"input_ids": batch.tokens_RT, "attention_mask": batch.attention_RT.long()}
         if len(batch.reference_chosen_P):
             return {
                 **tensors,
-                "completion_mask": learned_ST,
+                "completion_mask": learned_RT,
                 "ref_chosen_logps": batch.reference_chosen_P,
                 "ref_rejected_logps": batch.reference_rejected_P,
             }
-        return {**tensors, "labels": batch.tokens_ST.masked_fill(learned_ST == 0, NOT_LEARNED)}
+        return {**tensors, "labels": batch.tokens_RT.masked_fill(learned_RT == 0, NOT_LEARNED)}
 
 
 class EpochOrder(torch.utils.data.Sampler[int]):
