@@ -300,6 +300,47 @@ def test_batch_composition_hardly_moves_a_score(model_folder: Path) -> None:
         assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
 
 
+SMALL = {
+    "vocab_size": 261,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+SHORT = {"num_key_value_heads": 2, "head_dim": 12, "max_position_embeddings": 256, "initializer_range": 0.2}
+ARCHITECTURES = {
+    "sliding windows": ("MistralConfig", {**SMALL, **SHORT, "sliding_window": 8}),
+    "capped logits": ("Gemma2Config", {**SMALL, **SHORT, "sliding_window": 8, "final_logit_softcapping": 3.0}),
+    "scaled logits": ("CohereConfig", {**SMALL, "max_position_embeddings": 256, "initializer_range": 0.2}),
+    "learned positions": (
+        "GPT2Config",
+        {"vocab_size": 261, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256},
+    ),
+    "recurrent states": ("MambaConfig", {"vocab_size": 261, "hidden_size": 48, "num_hidden_layers": 2}),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_other_architectures_agree_with_the_library(tiny: Path, tmp_path: Path, kind: str) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny)
+    name, settings = ARCHITECTURES[kind]
+    special = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": None, "pad_token_id": tokenizer.pad_token_id}
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**settings, **special)).eval()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with TransformersEngine(device="cpu").open(Model("path:x"), tmp_path) as lm:
+        written = generated(lm, chats(), GREEDY)
+        scores = lm.logprob([(row,) for row in ANSWERS], rendering=Rendering())
+    for row, own in zip(chats(), written, strict=True):
+        ids = greedy_ids(model, prompt_ids(tokenizer, row, Rendering()), GREEDY.max_new_tokens)
+        assert own.text == tokenizer.decode(ids, skip_special_tokens=True)
+    for row, (score,) in zip(ANSWERS, scores, strict=True):
+        sequence = rendered(tokenizer, row, Rendering())
+        expected = plain_score(model, sequence.ids, sequence.loss, sequence.attention)
+        assert score.log_probability == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.slow
 def test_greedy_of_a_grown_model_is_the_librarys_greedy() -> None:
     try:

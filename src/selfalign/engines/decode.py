@@ -44,17 +44,18 @@ class Limits:
 
 @dataclass(slots=True)
 class Batch:
-    """The rows being decoded. `rows` index the group; `seen_NT` says which cache slots of a row hold its tokens."""
+    """The rows being decoded. `rows` index the group; `seen_NT` says which of the `width` slots hold a row's tokens."""
 
     rows: torch.Tensor
     cache: Any
     seen_NT: torch.Tensor
     place_N: torch.Tensor
     logits_NV: torch.Tensor
+    width: int
 
     def keep(self, kept: torch.Tensor) -> None:
         """Let all rows but `kept` (indices into the batch) go."""
-        self.cache.batch_select_indices(kept.to(self.seen_NT.device))
+        self.cache.reorder_cache(kept.to(self.seen_NT.device))  # the one selection that recurrent layers know too
         self.rows = self.rows[kept]
         self.seen_NT, self.place_N = self.seen_NT[kept], self.place_N[kept]
 
@@ -143,10 +144,10 @@ def write(
 
 def step_on(model: Any, batch: Batch, token_N: torch.Tensor) -> None:
     """One forward pass over the last token of every row: leaves the next logits in the batch."""
-    width = batch.cache.get_seq_length() + 1
+    batch.width += 1
     batch.logits_NV = model(
         input_ids=token_N[:, None],
-        attention_mask=batch.seen_NT[:, :width],
+        attention_mask=batch.seen_NT[:, : batch.width],
         position_ids=batch.place_N[:, None],
         past_key_values=batch.cache,
         use_cache=True,
@@ -189,7 +190,7 @@ def prefilled(model: Any, prompts: Sequence[Prompt], *, spare: int, tokens_at_on
         if stop < longest:
             model.base_model(**inputs)
     logits_NV = model(**inputs, logits_to_keep=1).logits[:, -1]
-    return Batch(torch.arange(rows), cache, seen_NT, place_NT[:, longest], logits_NV)
+    return Batch(torch.arange(rows), cache, seen_NT, place_NT[:, longest], logits_NV, longest)
 
 
 def common_beginning(prompts: Sequence[Prompt]) -> int:

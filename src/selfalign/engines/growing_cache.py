@@ -35,10 +35,10 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the librar
         self.keys, self.values = self.room_keys[:, :, :total], self.room_values[:, :, :total]
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep only the rows `indices`."""
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        """Keep only the rows `beam_idx`, in that order."""
         if total := self.get_seq_length():
-            self.room_keys, self.room_values = self.room_keys[indices], self.room_values[indices]
+            self.room_keys, self.room_values = self.room_keys[beam_idx], self.room_values[beam_idx]
             self.show(total)
 
     def batch_repeat_interleave(self, repeats: int) -> None:

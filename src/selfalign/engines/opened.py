@@ -88,13 +88,14 @@ def checked_files(folder: Path, name: str) -> list[Path]:
 
 
 def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -> Loaded:
-    """A folder's model and tokenizer in memory, ready for inference."""
+    """A folder's model and tokenizer in memory, ready for inference.
+
+    Attention is the library's choice, sdpa wherever the architecture has it: to ask for it refuses Gemma 2 and Mamba.
+    """
     source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with explained(f"opening {name} from {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, attn_implementation="sdpa", **source
-        )
+        model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **source)
         model = model.to(device).eval().requires_grad_(False)
         if device.type == "cpu" and dtype == torch.float32:
             quicken(model)
