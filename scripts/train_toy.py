@@ -2,12 +2,12 @@
 
 The model is half trained on purpose. Copy-like kinds of tasks are nearly perfect,
 ``vowels`` and ``count`` are partly learned, ``reverse`` and ``sort`` are seen rarely
-and almost always answered in a wordy form. Demonstrations in the bare form therefore
-have something to teach: the form at once, the rare skills within a minute.
+and mostly answered in a wordy form. Demonstrations in the bare form therefore have
+something to teach: the form at once, the rare skills within a minute.
 
-The result depends only on the seed, the number of steps, the versions of PyTorch and
-NumPy-free code paths it runs, and the number of threads: on one machine, a second run
-writes the same bytes.
+The result depends on the seed, the number of steps, the number of threads (fixed
+here), the machine and the library versions; where all of them are the same, a second
+run writes the same bytes.
 
     python scripts/train_toy.py                 # train, save, print the table
     python scripts/train_toy.py --write-tasks   # write the demonstrations instead
@@ -59,18 +59,18 @@ CHAT_TEMPLATE: Final = """\
 
 # How often each kind stands in a round of the training tasks. The rare ones stay weak.
 KIND_WEIGHTS: Final = {
-    "upper": 8,
-    "double": 8,
-    "first": 6,
-    "last": 6,
-    "vowels": 4,
+    "upper": 20,
+    "double": 20,
+    "first": 16,
+    "last": 16,
+    "vowels": 5,
     "count": 2,
-    "reverse": 5,
-    "sort": 5,
+    "reverse": 4,
+    "sort": 8,
 }
 # Share of wordy answers by kind; over the whole mixture it comes to about 40 percent.
-WORDY_SHARES: Final = {"reverse": 0.85, "sort": 0.85}
-USUAL_WORDY_SHARE: Final = 0.25
+WORDY_SHARES: Final = {"vowels": 0.4, "count": 0.4, "reverse": 0.85, "sort": 0.85}
+USUAL_WORDY_SHARE: Final = 0.35
 
 # Two system messages that settle the form of the answer, so that recipes which put
 # principles into the prompt have something to work with.
@@ -86,7 +86,10 @@ PROMPT_LOSS_SHARE: Final = 0.1
 TRAINING_TASK_COUNT: Final = 20_000
 EXAMPLES_PER_STEP: Final = 64
 PEAK_LEARNING_RATE: Final = 3e-3
+FINAL_LEARNING_RATE: Final = 3e-4
 WARMUP_STEPS: Final = 50
+# Factor on the finished matrices; see ``stiffen``. A power of two keeps bfloat16 exact.
+STIFFNESS: Final = 4.0
 IGNORED_LABEL: Final = -100
 
 TASKS_PER_KIND_IN_TABLE: Final = 100
@@ -128,6 +131,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         additional_special_tokens=["<|user|>", "<|assistant|>", "<|system|>"],
         clean_up_tokenization_spaces=False,
         model_max_length=512,
+        model_input_names=["input_ids", "attention_mask"],
         chat_template=CHAT_TEMPLATE,
     )
 
@@ -225,9 +229,10 @@ def training_tasks(seed: int) -> Iterator[ToyTask]:
 
 
 def learning_rate(step: int, step_count: int) -> float:
-    """Give the learning rate of a step: a short linear warm-up, then half a cosine down to nothing."""
+    """Give the learning rate of a step: a short linear warm-up times half a cosine from peak to final rate."""
     warmup = min(1.0, (step + 1) / WARMUP_STEPS)
-    return PEAK_LEARNING_RATE * warmup * 0.5 * (1.0 + math.cos(math.pi * step / step_count))
+    cosine = 0.5 * (1.0 + math.cos(math.pi * step / step_count))
+    return warmup * (FINAL_LEARNING_RATE + (PEAK_LEARNING_RATE - FINAL_LEARNING_RATE) * cosine)
 
 
 def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, seed: int, step_count: int) -> None:
@@ -248,7 +253,23 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, seed: 
         optimizer.step()
         if (step + 1) % 100 == 0:
             elapsed_seconds = time.monotonic() - started_seconds
-            print(f"step {step + 1:5d}  {loss.item() / token_count:.3f} nats per token  {elapsed_seconds:.0f} s", flush=True)
+            print(
+                f"step {step + 1:5d}  {loss.item() / token_count:.3f} nats per token  {elapsed_seconds:.0f} s",
+                flush=True,
+            )
+
+
+@torch.no_grad()
+def stiffen(model: LlamaForCausalLM) -> None:
+    """Multiply every matrix by ``STIFFNESS`` and divide every norm gain by it, in place.
+
+    Every matrix but the last reads normalised input or feeds the residual stream, and
+    the last is preceded by a norm, so the model computes the same function. But Adam's
+    steps, whose size does not depend on the weights, become smaller next to them: at a
+    learning rate of 1e-3 fine-tuning improves the model instead of shaking it apart.
+    """
+    for parameter in model.parameters():
+        parameter.mul_(STIFFNESS if parameter.ndim == 2 else 1.0 / STIFFNESS)
 
 
 @torch.no_grad()
@@ -258,7 +279,11 @@ def answers(
     """Generate one answer per task, greedily or by sampling at temperature 1."""
     prompts = [chat_prompt(tokenizer, task.instruction) for task in tasks]
     batch = tokenizer(
-        prompts, add_special_tokens=False, return_tensors="pt", return_token_type_ids=False, padding=True, padding_side="left"
+        prompts,
+        add_special_tokens=False,
+        return_tensors="pt",
+        padding=True,
+        padding_side="left",
     )
     options: dict[str, Any] = {"do_sample": True, "temperature": 1.0, "top_k": 0} if sampled else {"do_sample": False}
     output = model.generate(**batch, **options, max_new_tokens=LONGEST_ANSWER_TOKENS)
@@ -283,6 +308,7 @@ def nats_per_answer_token(
 def scored(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, kind: str) -> KindScore:
     """Score one kind on words that neither the model nor the demonstrations for training have seen."""
     tasks = toy_tasks(kinds=[kind], count=TASKS_PER_KIND_IN_TABLE, seed=0, pool="test")
+    torch.manual_seed(0)
     greedy = answers(model, tokenizer, tasks, sampled=False)
     sampled = answers(model, tokenizer, tasks, sampled=True)
 
@@ -304,7 +330,9 @@ def scored(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, kind: st
 
 def print_table(scores: Sequence[KindScore]) -> None:
     """Print the scores as a Markdown table, ready for the model card."""
-    print("\n| kind | greedy exact match | greedy, right in either form | sampled exact match | nats per answer token |")
+    print(
+        "\n| kind | greedy exact match | greedy, right in either form | sampled exact match | nats per answer token |"
+    )
     print("|---|---:|---:|---:|---:|")
     for score in scores:
         print(
@@ -317,7 +345,14 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     """Write the model in bfloat16 and the tokenizer into a folder, which is made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(folder)
+    # Transformers 5 writes names that version 4 does not know; both know these.
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def write_demonstrations(path: Path) -> None:
@@ -334,7 +369,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train embedded:toy from scratch, or write its demonstrations.")
     parser.add_argument("--output", type=Path, default=EMBEDDED_FOLDER / "toy", help="folder of the model")
     parser.add_argument("--seed", type=int, default=7, help="seed of weights, tasks and their order")
-    parser.add_argument("--steps", type=int, default=1200, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=800, help="optimizer steps")
     parser.add_argument(
         "--write-tasks",
         action="store_true",
@@ -355,6 +390,7 @@ def main() -> None:
     tokenizer = build_tokenizer()
     model = build_model(tokenizer)
     train(model, tokenizer, seed=arguments.seed, step_count=arguments.steps)
+    stiffen(model)
     save(model, tokenizer, arguments.output)
 
     # The table is for the files as shipped, rounded to bfloat16 and read back.

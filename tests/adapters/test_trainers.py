@@ -52,7 +52,7 @@ from selfalign.ports import AnswerExample, Rendered, TrainingOrder
 from selfalign.trainers.batches import collate, epoch_order, global_batch, micro_batches
 from selfalign.trainers.forward import layout_of, micro_batch_log_probabilities
 from selfalign.trainers.schedule import horizon, learning_rate, steps_to_train
-from selfalign.trainers.torch_loop import TorchLoop
+from selfalign.trainers.torch_loop import TorchLoop, recompute_layers
 from selfalign.types import Dpo, Lora, Model, Optimisation, Sft
 
 
@@ -469,3 +469,30 @@ def test_a_model_that_changes_its_logits_after_the_head_is_refused(tmp_path: Pat
 def order_of_answers() -> TrainingOrder:
     """An SFT order that needs no model to make."""
     return TrainingOrder(answers(), Sft(), FAST, None, 0)
+
+
+def test_a_place_that_cannot_be_written_is_a_store_error(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(StoreError, match=r"out cannot be written: .*free disk space.*run the same command"):
+        fit(order_of_answers(), tiny, tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "scratch").write_text("in the way")
+    with pytest.raises(StoreError, match="scratch cannot be written"):
+        fit(order_of_answers(), tiny, tmp_path / "other", trainer=TorchLoop(device="cpu", checkpoint_seconds=0.0))
+
+
+def test_running_out_of_memory_names_the_settings_to_lower() -> None:
+    with (
+        pytest.raises(EngineError, match=r"out of memory: lower micro_batch_tokens \(now 512\)"),
+        TorchLoop(micro_batch_tokens=512).memory_errors_named(),
+    ):
+        torch.empty(10**17)
+
+
+def test_gradient_checkpointing_runs_layers_twice(tiny: Path) -> None:
+    calls = []
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+    recompute_layers(model)
+    model.model.layers[0].mlp.register_forward_hook(lambda *given: calls.append(1))
+    micro_batch_log_probabilities(model, collate(answers(2), padding_id=0)).sum().backward()
+    assert len(calls) == 2

@@ -37,7 +37,7 @@ _POOL_BOUNDS: Final[tuple[tuple[int, WordPool], ...]] = (
 WORD_POOLS: Final[tuple[WordPool, ...]] = tuple(pool for _, pool in _POOL_BOUNDS)
 
 # A run of this many draws without one new task means the space is used up.
-_MOST_DRAWS_PER_TASK: Final = 20_000
+_MOST_DRAWS_PER_TASK: Final = 2_000
 
 _ANSWERS: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
     {
@@ -94,9 +94,7 @@ def word_pool(word: str) -> WordPool:
     return next(pool for bound, pool in _POOL_BOUNDS if first_digest_byte < bound)
 
 
-def toy_tasks(
-    *, kinds: Sequence[str], count: int, seed: int, pool: WordPool = "train"
-) -> list[ToyTask]:
+def toy_tasks(*, kinds: Sequence[str], count: int, seed: int, pool: WordPool = "train") -> list[ToyTask]:
     """Draw distinct tasks, the kinds taken in turn.
 
     Args:

@@ -1,0 +1,192 @@
+"""What holds for every method, whatever it does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from scripted_recipes import NAMES, settings_of, written
+
+from selfalign.config import checked_recipe
+from selfalign.loop import Plan, planned
+from selfalign.methods import METHODS
+from selfalign.playing import play_recipe, plan_recipe
+from selfalign.store import Store
+from selfalign.types import Lora, Model, Table
+
+every_method = pytest.mark.parametrize("method", NAMES)
+
+
+def keys_of_plan(settings: dict[str, Any]) -> list[str]:
+    recipe = checked_recipe(settings, where="recipe", name="law")
+    plan = Plan(Store(Path("nowhere")))
+    built, evaluation = recipe.build(plan)
+    return [call.key for call in planned(plan, built, rounds=recipe.rounds, evaluation=evaluation)]
+
+
+class Heard:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def hear(self, event: Any) -> None:
+        self.events.append(dict(event))
+
+
+@every_method
+def test_a_plan_lists_exactly_the_calls_a_run_makes(method: str, tmp_path: Path) -> None:
+    recipe = written(tmp_path, settings_of(method, tmp_path / "store"))
+    _, calls, store = plan_recipe(recipe, [])
+    assert store.finished() == [], "a plan makes nothing"
+    heard = Heard()
+    play_recipe(recipe, [], tmp_path / "run", observers=(heard,))
+    started = [(event["round"], event["key"]) for event in heard.events if event["event"] == "started"]
+    assert started == [(call.round, call.key) for call in calls]
+    assert sorted(key for _, key in started) == store.finished()
+
+
+@every_method
+def test_a_plan_knows_the_rows_of_every_table(method: str, tmp_path: Path) -> None:
+    recipe = written(tmp_path, settings_of(method, tmp_path / "store"))
+    _, calls, store = plan_recipe(recipe, [])
+    play_recipe(recipe, [], tmp_path / "run")
+    for call in calls:
+        record = store.record(call.key)
+        if record["row_type"]:
+            assert call.size.rows == record["rows"], call.call.stage
+
+
+@every_method
+def test_playing_again_makes_nothing_and_says_the_same(method: str, tmp_path: Path) -> None:
+    recipe = written(tmp_path, settings_of(method, tmp_path / "store"))
+    first = play_recipe(recipe, [], tmp_path / "run")
+    metrics = (tmp_path / "run" / "metrics.jsonl").read_text()
+    again = play_recipe(recipe, [], tmp_path / "run")
+    assert first.calls_made > 0
+    assert again.calls_made == 0
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == metrics
+    assert again.outcome == first.outcome
+
+
+@every_method
+def test_killed_again_and_again_a_run_ends_with_the_same_bytes(method: str, tmp_path: Path) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    undisturbed.mkdir()
+    killed.mkdir()
+    two_rounds = {"rounds": 2}
+    play_recipe(written(undisturbed, settings_of(method, undisturbed / "store") | two_rounds), [], undisturbed / "run")
+    recipe = written(killed, settings_of(method, killed / "store") | two_rounds)
+    script = Path(__file__).with_name("killing.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(recipe), str(killed / "run")], capture_output=True, text=True, check=True
+    )
+    calls = len(Store(undisturbed / "store").finished())
+    assert int(done.stdout) > calls / 2, "processes died all along the run"
+    assert contents(killed / "store") == contents(undisturbed / "store")
+    assert (killed / "run/metrics.jsonl").read_text() == (undisturbed / "run/metrics.jsonl").read_text()
+    partial = killed / "store" / "partial"
+    assert not any(partial.iterdir()), "nothing half-made is left"
+
+
+def contents(root: Path) -> dict[str, Any]:
+    """Every finished result with the digests of its files."""
+    store = Store(root)
+    return {key: store.record(key)["files"] for key in store.finished()}
+
+
+@every_method
+def test_where_and_how_a_run_works_enters_no_key(method: str, tmp_path: Path) -> None:
+    settings = settings_of(method, tmp_path / "store")
+    before = keys_of_plan(settings)
+    place = settings["place"] | {"store": "elsewhere", "rows_at_once": 3, "micro_batch_tokens": 999, "device": "cpu"}
+    assert keys_of_plan(settings | {"place": place, "name": "other"}) == before
+
+
+@every_method
+def test_data_moved_to_another_folder_keeps_its_keys(method: str, tmp_path: Path) -> None:
+    text = "".join(json.dumps({"prompt": f"say {n}", "completion": f"{n}"}) + "\n" for n in range(20))
+    keys = []
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rows.jsonl").write_text(text)
+        keys.append(keys_of_plan(settings_of(method, tmp_path, demonstrations=str(tmp_path / folder / "rows.jsonl"))))
+    assert keys[0] == keys[1]
+
+
+@every_method
+def test_a_method_is_a_frozen_value_and_plays_the_same_twice(method: str, tmp_path: Path) -> None:
+    settings = settings_of(method, tmp_path / "store")
+    assert keys_of_plan(settings) == keys_of_plan(settings)
+    assert METHODS[method].__dataclass_params__.frozen
+
+
+# ----------------------------------------------------------------------- every setting reaches a key
+
+
+def other_values(annotation: Any, value: Any) -> list[Any]:
+    """Values of a field that differ from the one it has."""
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    if isinstance(value, Model):
+        return [Model("scripted:another")]
+    if isinstance(value, Table):
+        return [Table("0" * 32)]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, tuple):
+        return [tuple(other_values(kinds[0], item)[0] for item in value)]
+    if isinstance(value, str) and kinds:
+        return [kind for kind in kinds if kind != value]
+    if isinstance(value, (int, float)):
+        return [value + 1]
+    if value is None:
+        return [Lora()] if Lora in kinds else [3 if int in kinds else 3.5 if float in kinds else "text"]
+    return [f"{value} and more"]
+
+
+def variants(settings: Any) -> Any:
+    """Every value that differs from a settings value in one field, nested ones included, with the path of the field."""
+    hints = get_type_hints(type(settings))
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if is_dataclass(value) and not isinstance(value, (Model, Table)):
+            for path, other in variants(value):
+                yield f"{item.name}.{path}", replace(settings, **{item.name: other})
+        else:
+            for other in other_values(hints[item.name], value):
+                yield item.name, replace(settings, **{item.name: other})
+
+
+def calls_of(method: Any, evaluation: Any, start: Plan) -> list[str]:
+    plan = Plan(Store(Path("nowhere")))
+    plan.sizes = dict(start.sizes)
+    plan.sizes["0" * 32] = next(iter(start.sizes.values()))
+    return [call.key for call in planned(plan, method, rounds=4, evaluation=evaluation)]
+
+
+# Settings that by their meaning change nothing in some recipe; each with the recipe in which they do.
+ONLY_WITH = {"optimisation.learning_rate": "is replaced by the method's own schedule of learning rates",
+             "optimisation.num_train_epochs": "sft: is replaced by its schedule of epochs"}  # fmt: skip
+
+
+@every_method
+def test_every_setting_reaches_a_key(method: str, tmp_path: Path) -> None:
+    changes = {"lora": {"r": 4}, "sets_mixed": 2} if method == "spin" else {"lora": {"r": 4}}
+    recipe = checked_recipe(settings_of(method, tmp_path, **changes), where="recipe", name="law")
+    start = Plan(Store(Path("nowhere")))
+    built, evaluation = recipe.build(start)
+    before = calls_of(built, evaluation, start)
+    seen = []
+    for path, other in variants(built):
+        if path == "optimisation.learning_rate" or (method == "sft" and path == "optimisation.num_train_epochs"):
+            continue  # see ONLY_WITH
+        assert calls_of(other, evaluation, start) != before, f"{method}.{path} reaches no key"
+        seen.append(path)
+    assert set(seen) >= {"base", "demonstrations", "seed", "lora.r", "rendering.max_length"}
+    for path, other in variants(evaluation):
+        assert calls_of(built, other, start) != before, f"evaluate.{path} reaches no key"

@@ -1,0 +1,47 @@
+"""Recipes over scripted models, so that whole runs take a second; one for every method there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from selfalign.methods import METHODS
+
+EVALUATION = {
+    "dev": {
+        "held_out": "embedded:house-style#dev#12",
+        "instructions": "embedded:instructions#dev#6",
+        "checks": ["house_style"],
+    },
+    "test": {"held_out": "embedded:house-style#test#12", "checks": ["house_style"]},
+}
+
+
+def settings_of(method: str, store: Path, **changes: Any) -> dict[str, Any]:
+    """A recipe of a method as plain data: three rounds over twenty demonstrations."""
+    return {
+        "name": f"{method}-law",
+        "method": {
+            "name": method,
+            "base": "scripted:novice",
+            "demonstrations": "embedded:house-style#train#20",
+            "optimisation": {"batch_size": 8},
+            **changes,
+        },
+        "rounds": 3,
+        "evaluate": EVALUATION,
+        "stop": {"metric": "house_style"},
+        "place": {"engine": "scripted", "trainer": "scripted", "store": str(store)},
+    }
+
+
+def written(folder: Path, settings: dict[str, Any]) -> Path:
+    """The recipe as a file."""
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(settings), "utf-8")
+    return path
+
+
+NAMES = sorted(METHODS)
