@@ -38,6 +38,10 @@ def facts(evidence: Evidence, metric: str) -> list[tuple[str, str]]:
         ("deciding metric", f"{metric}, {known.says} ({DIRECTIONS[known.better]}), on dev"),
         ("begun", when(begun.get("time"))),
         ("last entry", when(evidence.events[-1].get("time") if evidence.events else None)),
+        (
+            "cost in all",
+            f"{counted(asked)}, {seconds_text(sum(took(evidence, event) for event in asked))} of computing",
+        ),
         ("computed now", f"{counted(made)}, {seconds_text(sum(event['seconds'] for event in made))}"),
         ("reused", reused_text(evidence, reused)),
         ("made with", made_with(evidence)),

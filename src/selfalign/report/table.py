@@ -26,6 +26,8 @@ FIRST = (
     "near_duplicate",
     "unfinished",
 )
+DIGITS = {"answer_words": 1}
+MOST_DIGITS = 3
 UNITS = {"nll": "nats per token", "answer_words": "words"}
 HINTS = {"lower": " ↓", "higher": " ↑", None: ""}
 Rounds = Sequence[Mapping[str, Any]]
@@ -51,7 +53,8 @@ def number(name: str, value: float) -> str:
     """A mean as people read it: shares in per cent."""
     if not math.isfinite(value):
         return "–"
-    text = f"{100 * value:.1f} %" if METRICS[name].share else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    digits = DIGITS.get(name, MOST_DIGITS) if abs(value) < 1000 else 0
+    text = f"{100 * value:.1f} %" if METRICS[name].share else f"{value:,.{digits}f}"
     return text.replace("-", "−")
 
 
@@ -59,7 +62,7 @@ def change(name: str, interval: Sequence[float]) -> str:
     """A change with its 95 % interval, in the metric's unit (percentage points for shares)."""
     if not all(map(math.isfinite, interval[:3])):
         return "–"
-    scale, digits = (100, 1) if METRICS[name].share else (1, 3)
+    scale, digits = (100, 1) if METRICS[name].share else (1, DIGITS.get(name, MOST_DIGITS))
     mean, low, high = (signed(scale * value, digits) for value in interval[:3])
     return f"{mean} [{low}, {high}]"
 
@@ -118,6 +121,8 @@ def compared(name: str, interval: Sequence[float], other: str) -> str:
 def conclusions(rounds: Rounds, metric: str) -> list[str]:
     """What the table says, in sentences: every round against the base and the one before, and what is kept."""
     split = reported_split(rounds, metric)
+    if metric not in rounds[0]["scores"].get(split, {}):
+        return [f"{metric} was not measured"]
     said = []
     for before, event in pairwise(rounds):
         score = event["scores"][split][metric]
@@ -137,8 +142,10 @@ def headline(rounds: Rounds, metric: str) -> str:
     splits = [split for split in ("test", "dev") if metric in rounds[0]["scores"].get(split, {})]
     base = rounds[0]["scores"]
     means = " and ".join(f"{number(metric, base[split][metric]['mean'][0])} on {split}" for split in splits)
+    if not splits:
+        return f"The deciding metric {metric} was not measured."
     if len(rounds) == 1:
-        return f"Only the base has been measured so far: its {metric} is {means or 'not measured'}."
+        return f"Only the base has been measured so far: its {metric} is {means}."
     kept = next(event for event in rounds if event["label"] == rounds[-1]["best"])
     if kept is rounds[0]:
         return f"No round beat the base on dev, so the base is kept: its {metric} is {means}."
