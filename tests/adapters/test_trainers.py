@@ -493,6 +493,6 @@ def test_gradient_checkpointing_runs_layers_twice(tiny: Path) -> None:
     calls = []
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
     recompute_layers(model)
-    model.model.layers[0].mlp.register_forward_hook(lambda *given: calls.append(1))
+    model.model.layers[0].self_attn.register_forward_hook(lambda *given: calls.append(1))
     micro_batch_log_probabilities(model, collate(answers(2), padding_id=0)).sum().backward()
     assert len(calls) == 2
