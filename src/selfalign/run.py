@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ class Run:
         return size_from(self.store.record(handle.key))
 
 
+@cache
 def versions() -> dict[str, str]:
     """The versions of the packages that can change a result; those not installed are left out."""
     found = {}

@@ -9,6 +9,7 @@ import os
 import types as builtin_types
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
@@ -22,7 +23,7 @@ def schema_of(row_type: type) -> pa.Schema:
     """The typed Parquet schema of a row dataclass: a field a column, None only where the type allows it."""
     import pyarrow as pa
 
-    hints = get_type_hints(row_type)
+    hints = hints_of(row_type)
     return pa.schema([arrow_field(item.name, hints[item.name]) for item in fields(row_type)])
 
 
@@ -84,7 +85,7 @@ def read_rows(path: Path, row_type: type) -> Iterator[Any]:
         raise StoreError(
             f"{path} cannot be read as a table ({error}); run 'selfalign doctor' to find broken files"
         ) from error
-    hints = get_type_hints(row_type)
+    hints = hints_of(row_type)
     for row in table.to_pylist():
         yield row_type(**{name: typed(value, hints[name]) for name, value in row.items()})
 
@@ -108,9 +109,15 @@ def typed(value: Any, annotation: Any) -> Any:
     if get_origin(annotation) is tuple:
         return tuple(typed(item, get_args(annotation)[0]) for item in value)
     if is_dataclass(annotation) and isinstance(annotation, type):
-        hints = get_type_hints(annotation)
+        hints = hints_of(annotation)
         return annotation(**{name: typed(item, hints[name]) for name, item in value.items()})
     return value
+
+
+@cache
+def hints_of(row_type: type) -> dict[str, Any]:
+    """The types of a row's fields, resolved once."""
+    return get_type_hints(row_type)
 
 
 def disk_error(path: Path, error: OSError) -> StoreError:
