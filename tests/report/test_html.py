@@ -18,9 +18,9 @@ from selfalign.playing import Played, play_recipe
 from selfalign.report.html import write_report
 from selfalign.report.visible import visible
 
-VOID = ("meta", "br", "img", "link", "input", "hr")
+VOID = ("meta", "br", "wbr", "img", "link", "input", "hr")
 PAGE = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "article", "details", "summary"}
-WORDS = {"p", "h1", "h2", "h3", "ul", "li", "dl", "div", "dt", "dd", "span", "b", "br", "code", "pre"}
+WORDS = {"p", "h1", "h2", "h3", "ul", "li", "dl", "div", "dt", "dd", "span", "b", "br", "wbr", "code", "pre"}
 TABLES = {"table", "caption", "thead", "tbody", "tr", "th", "td"}
 DRAWINGS = {"figure", "figcaption", "svg", "desc", "rect", "line", "polyline", "circle", "text"}
 HOSTILE = [
@@ -155,7 +155,11 @@ def killed(spin: Played, run: Path, *, measured: int) -> RunFolder:
 
 @pytest.mark.parametrize(
     ("measured", "headline"),
-    [(0, "Nothing has been measured yet."), (1, "Only the base has been measured so far"), (2, "Round 0 is kept")],
+    [
+        (0, "Nothing has been measured yet."),
+        (1, "Only the base has been measured so far"),
+        (2, "So far, for the run has not ended: Round 0 is kept"),
+    ],
 )
 def test_a_run_that_did_not_end_is_reported_as_far_as_it_came(
     measured: int, headline: str, spin: Played, tmp_path: Path
@@ -176,7 +180,7 @@ def test_a_run_that_failed_says_where_and_why(spin: Played, tmp_path: Path) -> N
     write_report(folder, metric="house_style")
     page = page_of(folder.path)
     harmless(page)
-    assert "failed in round 1, stage train: <b>⟨U+D800⟩ full ␀" in page.text
+    assert "failed in round 1, stage train: <b>‹U+D800› full ‹U+0000›" in page.text
 
 
 def test_results_gone_from_the_store_leave_the_rest_readable(spin: Played, tmp_path: Path) -> None:
@@ -230,6 +234,6 @@ def test_hostile_text_is_shown_and_never_obeyed(tmp_path: Path) -> None:
 
 def test_every_hostile_text_can_be_read_on_the_page() -> None:
     assert visible(HOSTILE[0]) == HOSTILE[0], "markup is the template's to escape"
-    assert visible("a\x00b\rc\x7f") == "a␀b␍c␡"
-    assert visible("a\u202eb\u2066c\u200bd\ud800e\u0085") == "a⟨U+202E⟩b⟨U+2066⟩c⟨U+200B⟩d⟨U+D800⟩e⟨U+0085⟩"
+    assert visible("a\x00b\rc\x7f") == "a‹U+0000›b‹U+000D›c‹U+007F›"
+    assert visible("a\u202eb\u2066c\u200bd\ud800e\u0085") == "a‹U+202E›b‹U+2066›c‹U+200B›d‹U+D800›e‹U+0085›"
     assert visible("line\n\ttab, größer, 日本語, 👩\u200d🔬") == "line\n\ttab, größer, 日本語, 👩\u200d🔬"

@@ -59,6 +59,10 @@ class Evidence:
         """The last event of a kind; empty when there was none."""
         return next((event for event in reversed(self.events) if event["event"] == kind), {})
 
+    def kept(self) -> str:
+        """The label of the model that is kept; empty while there is only the base, with nothing to choose from."""
+        return str(self.rounds[-1]["best"]) if len(self.rounds) > 1 else ""
+
     def model_name(self, ref: str | None) -> str:
         """A model as the report calls it: a reference, or the round that made it with the start of its key."""
         if not ref:

@@ -93,6 +93,6 @@ def answered(
             start, left_off = cut(chat.answer or "", LONGEST_SHOWN)
             found[chat.id] = Said(
                 who=event["label"], text=start, left_off=left_off, finished=chat.finished,
-                kept=event["label"] == evidence.rounds[-1]["best"], checks=tuple(passed[chat.id]),
+                kept=event["label"] == evidence.kept(), checks=tuple(passed[chat.id]),
             )  # fmt: skip
     return found

@@ -113,15 +113,16 @@ class Story:
 def story(evidence: Evidence, *, metric: str, recipe: str) -> Story:
     """What there is to say about a run, however far it came."""
     rounds = evidence.rounds
+    so_far = "" if evidence.event("ended") or len(rounds) < 2 else "So far, for the run has not ended: "
     splits = list(rounds[0]["scores"]) if rounds else []
     return Story(
         name=str(evidence.event("begun").get("recipe") or evidence.folder.path.name),
-        headline=headline(rounds, metric),
+        headline=so_far + headline(rounds, metric),
         sentences=tuple(conclusions(rounds, metric)) if len(rounds) > 1 else (),
         facts=tuple(facts(evidence, metric)),
         charts=tuple(charts(evidence, metric)),
         labels=tuple(event["label"] for event in rounds),
-        kept=rounds[-1]["best"] if rounds else "",
+        kept=evidence.kept(),
         tables=tuple((split, tuple(metric_rows(evidence, split, metric))) for split in splits),
         funnels=tuple(funnels(evidence)),
         chain=tuple(chained(evidence, event) for event in rounds),
@@ -146,7 +147,7 @@ def charts(evidence: Evidence, metric: str) -> list[Chart]:
         return []
     scores = [event["scores"] for event in evidence.rounds]
     labels = [event["label"] for event in evidence.rounds]
-    kept = labels.index(evidence.rounds[-1]["best"])
+    kept = labels.index(evidence.kept()) if evidence.kept() else None
     names = dict.fromkeys(name for split in scores[0] for name in ordered(evidence, split, metric))
     return [
         Chart(
@@ -222,7 +223,7 @@ def chained(evidence: Evidence, event: Mapping[str, Any]) -> Chained:
     """One round's line in the table of who started from whom."""
     return Chained(
         label=event["label"],
-        kept=event["label"] == evidence.rounds[-1]["best"],
+        kept=event["label"] == evidence.kept(),
         model=short(event["model"].removeprefix("made:")) if event["model"].startswith("made:") else event["model"],
         started_from=evidence.model_name(event.get("started_from")),
         reference=evidence.model_name(event.get("reference")),

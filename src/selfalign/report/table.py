@@ -46,7 +46,7 @@ def unit_of(name: str) -> str:
 
 def signed(value: float, digits: int) -> str:
     """A number with its sign, a real minus, and no negative zero."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:+,.{digits}f}".replace("-", "−")
 
 
 def number(name: str, value: float) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import unicodedata
 
-PICTURES = 0x2400  # U+2400 … U+241F are the printable pictures of the control characters U+0000 … U+001F
 KEPT = "\n\t"
 # Joiners are format characters too, but scripts and emoji need them to be readable at all.
 JOINERS = "\u200c\u200d"
@@ -30,11 +29,8 @@ HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def shown(character: str) -> str:
-    """A picture of a control character, or the code point in brackets."""
-    code = ord(character)
-    if code < 0x20:
-        return chr(PICTURES + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    """The code point in angle quotes; control pictures would be nicer, but many fonts lack them."""
+    return f"‹U+{ord(character):04X}›"
 
 
 def cut(text: str, limit: int) -> tuple[str, int]:
