@@ -49,7 +49,8 @@ class Tokenizer(Protocol):
 class Rendered:
     """The exact sequence a model sees. The three tuples have one length T.
 
-    `loss` marks the answer tokens (targets); `attention` is False at tokens hidden from every later one.
+    `loss` marks the answer tokens (targets); `attention` is False at tokens no other token may
+    look at.
     """
 
     ids: tuple[int, ...]
@@ -94,6 +95,7 @@ class LM(Protocol):
         """Log-probability of each answer given its prompt: fp32, summed over answer tokens (the end token included).
 
         A group holds answers to one prompt, rendered together (`render.rendered_together`); most groups have one.
+        `advance` counts groups as rows.
         """
 
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
@@ -108,6 +110,9 @@ class Engine(Protocol):
 
         Raises `EngineError` when the model cannot be loaded or lacks what rendering needs.
         """
+
+    def release(self) -> None:
+        """Let go of whatever is kept open between stages: a trainer is about to need the memory."""
 
 
 # ---------------------------------------------------------------------------------------------- trainers
@@ -145,7 +150,9 @@ class TrainingOrder:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimiser step. `margin` and `accuracy` (share of pairs with margin > 0) are None for SFT."""
+    """One optimiser step. `margin` (mean log-ratio of chosen over rejected, nats, not times beta) and `accuracy`
+    (share of pairs with a positive margin) are None for SFT.
+    """
 
     step: int
     loss: float

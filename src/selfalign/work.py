@@ -90,6 +90,7 @@ def tokenizer_of(model: Model) -> Tokenizer:
 def fitted(model: Model, order: TrainingOrder) -> list[TrainingStep]:
     """Have the ambient trainer carry out a training order; its model becomes this call's result."""
     work = _work.get()
+    work.engine.release()  # the trained model is the only one resident
     out = work.folder / "model"
     return work.trainer.fit(
         order, model=model, folder=folder_of(model, work.store), out=out, scratch=scratch(), advance=work.advance

@@ -55,6 +55,9 @@ class ScriptedEngine:
         """The scripted model of this reference or folder."""
         yield ScriptedLM(script_of(model, folder))
 
+    def release(self) -> None:
+        """Nothing is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScriptedLM:

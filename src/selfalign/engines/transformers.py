@@ -44,3 +44,9 @@ class TransformersEngine:
             rows_at_once=self.rows_at_once,
             tokens_at_once=self.tokens_at_once,
         )
+
+    def release(self) -> None:
+        """Free the model that stayed loaded."""
+        from selfalign.engines.opened import release
+
+        release()
