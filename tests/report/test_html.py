@@ -17,6 +17,8 @@ from selfalign.folder import RunFolder
 from selfalign.playing import Played, play_recipe
 from selfalign.report.html import write_report
 from selfalign.report.visible import visible
+from selfalign.tables import write_rows
+from selfalign.types import Dropped
 
 VOID = ("meta", "br", "wbr", "img", "link", "input", "hr")
 PAGE = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "article", "details", "summary"}
@@ -118,6 +120,38 @@ def test_the_funnel_counts_what_the_rounds_trained_on(spin: Played) -> None:
     assert "older set, made in round 1" in said
     assert "20 finished, 0 unfinished" in said
     assert "Training loss of round 2" in said
+
+
+def test_dropped_rows_are_counted_by_reason_and_preference_training_shows_its_margin(
+    spin: Played, tmp_path: Path
+) -> None:
+    shutil.copytree(spin.folder.path, tmp_path / "run", symlinks=True)
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(folder.plan()["store"], tmp_path / "store")
+    last = folder.rounds()[-1]
+    pairs, model = last["trained_on"][-1], last["model"].removeprefix("made:")
+    edited(tmp_path, pairs, {"dropped": 3})
+    reasons = ["no rejected answer", "<i>too long</i>", "no rejected answer"]
+    dropped = [Dropped(id=str(number), reason=reason) for number, reason in enumerate(reasons)]
+    write_rows(tmp_path / "store" / "made" / pairs / "dropped.parquet", dropped, Dropped)
+    step = {"step": 1, "loss": 0.693, "learning_rate": 1e-6, "gradient_norm": 2.0, "margin": 0.0, "accuracy": 0.5}
+    steps = [step, {**step, "step": 2, "loss": 0.25, "margin": 1.75, "accuracy": 0.875}]
+    edited(tmp_path, model, {"notes": {"steps": steps}})
+    plan = {**folder.plan(), "store": str(tmp_path / "store")}
+    (folder.path / "plan.json").write_text(json.dumps(plan), "utf-8")
+    write_report(folder, metric="house_style")
+    page = page_of(folder.path)
+    harmless(page)
+    assert "2 dropped: no rejected answer" in page.text
+    assert "1 dropped: <i>too long</i>" in page.text
+    assert re.search(r"margin\s*0\s*1\.75", page.text)
+    assert re.search(r"accuracy\s*50 %\s*88 %", page.text)
+
+
+def edited(folder: Path, key: str, changes: dict[str, Any]) -> None:
+    """A record of the copied store, as another trainer or stage would have written it."""
+    path = folder / "store" / "made" / key / "call.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
 
 
 def test_who_started_from_whom_is_told_by_round(spin: Played) -> None:
