@@ -134,15 +134,7 @@ def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Rec
         RecipeError: lists every fault with its path, and the nearest known name for an unknown one.
     """
     method = method_of(settings, where)
-    shape = create_model(
-        "Recipe", __config__=ConfigDict(extra="forbid"),
-        name=(str, name),
-        method=(edge_model(method, name=(Literal[str(settings["method"]["name"])], ...)), ...),
-        rounds=(Annotated[int, Bounds(ge=1)], ...),
-        evaluate=(edge_model(Evaluation), ...),
-        stop=(edge_model(Stop), Bounds(default_factory=edge_model(Stop))),
-        place=(edge_model(Place), Bounds(default_factory=edge_model(Place))),
-    )  # fmt: skip
+    shape = recipe_shape(str(settings["method"]["name"]), default_name=name)
     try:
         checked = shape.model_validate(settings)
     except ValidationError as error:
@@ -154,6 +146,19 @@ def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Rec
     )  # fmt: skip
     check_together(recipe, found, where)
     return recipe
+
+
+def recipe_shape(method_name: str, *, default_name: str = "") -> type[BaseModel]:
+    """The pydantic model of a recipe that plays this method; also the source of the recipe's JSON Schema."""
+    return create_model(
+        "Recipe", __config__=ConfigDict(extra="forbid"),
+        name=(str, default_name),
+        method=(edge_model(METHODS[method_name], name=(Literal[method_name], ...)), ...),
+        rounds=(Annotated[int, Bounds(ge=1)], ...),
+        evaluate=(edge_model(Evaluation), ...),
+        stop=(edge_model(Stop), Bounds(default_factory=edge_model(Stop))),
+        place=(edge_model(Place), Bounds(default_factory=edge_model(Place))),
+    )  # fmt: skip
 
 
 def method_of(settings: Mapping[str, Any], where: str) -> type[Any]:
@@ -216,7 +221,7 @@ def trl(place: Place) -> Trainer:
     """TRL's trainers."""
     from selfalign.trainers.trl import Trl
 
-    return Trl(device=place.device, dtype=place.dtype)
+    return Trl(device="cpu" if place.device == "cpu" else "auto", dtype=place.dtype)
 
 
 def scripted_trainer(place: Place) -> Trainer:

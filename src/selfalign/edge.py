@@ -20,6 +20,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     ValidationError,
+    WithJsonSchema,
     create_model,
 )
 from pydantic import Field as Bounds
@@ -58,6 +59,10 @@ BOUNDS: dict[str, Any] = {
 }
 
 
+# In a JSON Schema a reference is a text.
+REFERENCE = WithJsonSchema({"type": "string"})
+
+
 def edge_model(settings: type[Any], **more: Any) -> type[BaseModel]:
     """The pydantic model that checks what a recipe says about a settings dataclass; unknown keys are refused."""
     hints = get_type_hints(settings)
@@ -84,9 +89,9 @@ def edge_default(item: Field[Any]) -> Any:
 def edge_type(annotation: Any, name: str) -> Any:
     """The type pydantic checks for a field: handles are written as references, a lone value serves as a list of one."""
     if annotation is Model:
-        return Annotated[Model, PlainValidator(model_of), PlainSerializer(reference_of)]
+        return Annotated[Model, PlainValidator(model_of), PlainSerializer(reference_of), REFERENCE]
     if get_origin(annotation) is Table:
-        return Annotated[Source, PlainValidator(source_of), PlainSerializer(reference_of)]
+        return Annotated[Source, PlainValidator(source_of), PlainSerializer(reference_of), REFERENCE]
     if is_dataclass(annotation) and isinstance(annotation, type):
         return edge_model(annotation)
     if get_origin(annotation) is tuple:
