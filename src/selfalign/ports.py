@@ -150,8 +150,10 @@ class TrainingOrder:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimiser step. `margin` (mean log-ratio of chosen over rejected, nats, not times beta) and `accuracy`
-    (share of pairs with a positive margin) are None for SFT.
+    """One optimiser step.
+
+    `margin` (mean log-ratio of chosen over rejected, nats, not times beta) and `accuracy` (share of pairs with a
+    positive margin) are None for SFT.
     """
 
     step: int

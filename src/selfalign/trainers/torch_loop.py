@@ -30,6 +30,7 @@ from selfalign.trainers.model_folder import existing, open_model, open_tokenizer
 from selfalign.trainers.schedule import steps_to_train
 from selfalign.trainers.training import Training
 from selfalign.types import Model
+from selfalign.unpacking import quiet_transformers
 
 SAVING_SHARE = 0.02  # of the time spent; a slow disk makes checkpoints rarer, not training slower
 ASSUMED_BYTES_PER_SECOND = 300e6  # until the first checkpoint has been timed
@@ -81,7 +82,7 @@ class TorchLoop:
         examples = checked(order)
         source = existing(model, folder)
         name = fingerprint(order, digest=canonical_text(model.identity()))
-        with torch.random.fork_rng(), self.memory_errors_named():
+        with torch.random.fork_rng(), self.memory_errors_named(), quiet_transformers():
             training = self.begin(order, examples, model=model, folder=source)
             training.restore(latest(scratch, name))
             training.everyone()
