@@ -6,21 +6,23 @@ from their fields, so a method declares nothing twice. The only module that name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ValidationError,
     create_model,
 )
 from pydantic import Field as Bounds
 
-from selfalign.edge import built, edge_model, faults, nearest
+from selfalign.edge import built, edge_model, faults, nearest, number
 from selfalign.errors import RecipeError
 from selfalign.loop import Labelled, Method, Stop
 from selfalign.methods import METHODS
@@ -83,10 +85,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"there is no recipe {path}; recipes are YAML files, see the folder recipes/") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} cannot be read: {error}") from error
-    try:
-        settings = yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a SafeLoader that also refuses repeated keys
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    settings = plain_data(text, where=str(path))
     if not isinstance(settings, dict):
         raise RecipeError(f"{path} must hold a mapping with 'method', 'rounds' and 'evaluate'")
     for override in overrides:
@@ -94,14 +93,39 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return checked_recipe(settings, where=str(path), name=path.stem)
 
 
+def plain_data(text: str, *, where: str) -> Any:
+    """What a YAML text says.
+
+    Raises:
+        RecipeError: it is no YAML, repeats a key, or is nested too deeply to be a recipe.
+    """
+    try:
+        return yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a SafeLoader that also refuses repeated keys
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise RecipeError(f"{where} is nested too deeply; a recipe has at most a handful of levels") from None
+
+
 class UniqueKeys(yaml.SafeLoader):
     """YAML in which a key given twice is an error, not a silent win of the last one."""
+
+    def construct_scalar(self, node: Any) -> Any:
+        """The text of a node, if a file can hold it."""
+        text = super().construct_scalar(node)
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise yaml.MarkedYAMLError(problem="half of a surrogate pair is no text", problem_mark=node.start_mark)
+        return text
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node, its keys all different."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(problem="a key must be a name", problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -121,10 +145,7 @@ def put(settings: dict[str, Any], override: str) -> None:
         settings = settings.setdefault(parent, {})
         if not isinstance(settings, dict):
             raise RecipeError(f"override {override!r}: {parent!r} is a single value and has no {last!r}")
-    try:
-        settings[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"override {override!r}: the value is not YAML ({error})") from error
+    settings[last] = plain_data(text, where=f"override {path}: the value")
 
 
 def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Recipe:
@@ -152,20 +173,29 @@ def recipe_shape(method_name: str, *, default_name: str = "") -> type[BaseModel]
     """The pydantic model of a recipe that plays this method; also the source of the recipe's JSON Schema."""
     return create_model(
         "Recipe", __config__=ConfigDict(extra="forbid"),
-        name=(str, default_name),
+        name=(Annotated[str, AfterValidator(folder_name)], default_name),
         method=(edge_model(METHODS[method_name], name=(Literal[method_name], ...)), ...),
-        rounds=(Annotated[int, Bounds(ge=1)], ...),
+        rounds=(Annotated[int, BeforeValidator(number), Bounds(ge=1)], ...),
         evaluate=(edge_model(Evaluation), ...),
         stop=(edge_model(Stop), Bounds(default_factory=edge_model(Stop))),
         place=(edge_model(Place), Bounds(default_factory=edge_model(Place))),
     )  # fmt: skip
 
 
+def folder_name(value: str) -> str:
+    """A recipe's name, which is also that of its run's folder."""
+    if not value.strip() or "/" in value or "\0" in value or value in (".", ".."):
+        raise ValueError("must be a plain name, since the run's folder is called after it (--output names any folder)")
+    return value
+
+
 def method_of(settings: Mapping[str, Any], where: str) -> type[Any]:
     """The method class a recipe names."""
     block = settings.get("method")
-    name = block.get("name") if isinstance(block, dict) else None
-    if name not in METHODS:
+    if not isinstance(block, dict):
+        raise RecipeError(f"{where}: method must be a mapping with 'name', 'base' and 'demonstrations'")
+    name = block.get("name")
+    if not isinstance(name, str) or name not in METHODS:
         raise RecipeError(f"{where}: method.name is {name!r}{nearest(str(name), METHODS)}; known: {', '.join(METHODS)}")
     return METHODS[name]
 
@@ -177,7 +207,9 @@ def check_together(recipe: Recipe, found: Any, where: str) -> None:
         measured |= {"instructions", "instructions_loose"}
     metric = recipe.stop.metric
     if metric not in measured:
-        known = "is not measured on dev" if metric in METRICS else "is unknown"
+        known = "is unknown"
+        if metric in METRICS:
+            known = "is not measured on dev" if METRICS[metric].better else "has no better side and cannot decide"
         choice = f"choose of: {', '.join(sorted(measured))}"
         raise RecipeError(f"{where}: stop.metric '{metric}' {known}{nearest(metric, measured)}; {choice}")
     scripted = found.method.base.ref.startswith("scripted:")

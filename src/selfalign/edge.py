@@ -63,6 +63,10 @@ BOUNDS: dict[str, Any] = {
 REFERENCE = WithJsonSchema({"type": "string"})
 
 
+# Parts of a fault's path that pydantic adds for the kinds of a union and that no recipe writes.
+UNWRITTEN = ("constrained-", "function-", "literal[")
+
+
 def edge_model(settings: type[Any], **more: Any) -> type[BaseModel]:
     """The pydantic model that checks what a recipe says about a settings dataclass; unknown keys are refused."""
     hints = get_type_hints(settings)
@@ -101,8 +105,11 @@ def edge_type(annotation: Any, name: str) -> Any:
     if get_origin(annotation) in (Union, builtin_types.UnionType):
         kinds = tuple(kind if kind is type(None) else edge_type(kind, name) for kind in get_args(annotation))
         return Union[kinds]
-    if annotation in (int, float) and name in BOUNDS:
-        return Annotated[annotation, BOUNDS[name]]
+    if annotation in (int, float):
+        kind: Any = Annotated[annotation, BeforeValidator(number)]
+        if annotation is float:
+            kind = Annotated[kind, Bounds(allow_inf_nan=False)]
+        return Annotated[kind, BOUNDS[name]] if name in BOUNDS else kind
     return annotation
 
 
@@ -125,6 +132,13 @@ def reference_of(value: Model | Source) -> str:
     """How a handle is written in a recipe."""
     limit = getattr(value, "limit", None)
     return f"{value.ref}#{limit}" if limit is not None and not value.ref.endswith(f"#{limit}") else value.ref
+
+
+def number(value: Any) -> Any:
+    """A value where a number is due: true and yes are none, though Python counts with them."""
+    if isinstance(value, bool):
+        raise ValueError("input should be a number, not true or false")
+    return value
 
 
 def listed(value: Any) -> Any:
@@ -155,7 +169,7 @@ def faults(error: ValidationError, shape: type[BaseModel], where: str) -> str:
     """Every fault of a recipe, a line each: the path, what is wrong, and the nearest known key."""
     lines = []
     for fault in error.errors(include_url=False):
-        path = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("constrained-", "function-")))
+        path = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(UNWRITTEN))
         if fault["type"] == "extra_forbidden":
             known = known_keys(shape, fault["loc"][:-1])
             lines.append(f"{path}: unknown key{nearest(str(fault['loc'][-1]), known)}; known here: {', '.join(known)}")
@@ -165,7 +179,8 @@ def faults(error: ValidationError, shape: type[BaseModel], where: str) -> str:
             message = fault["msg"].removeprefix("Value error, ")
             given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
             lines.append(f"{path}: {message[0].lower()}{message[1:]}{given}")
-    listing = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
+    lines = list(dict.fromkeys(lines))
+    listing = "\n".join(f"  {line}" for line in lines)
     return f"{where} has {len(lines)} fault{'s' if len(lines) > 1 else ''}:\n{listing}"
 
 
