@@ -22,6 +22,7 @@ from selfalign.stage import Size, Stage, size_from
 from selfalign.store import Store, write_text
 from selfalign.tables import disk_error
 
+TRACEBACK = "error.txt"
 VERSIONS_OF = ("selfalign", "torch", "transformers", "peft", "trl", "accelerate", "pyarrow", "numpy")
 
 
@@ -79,6 +80,7 @@ class Run:
                 scratch=folder, engine=self.engine, trainer=self.trainer,
             )  # fmt: skip
             try:
+                (folder / TRACEBACK).unlink(missing_ok=True)  # an earlier failure is no part of the result
                 facts = self.executor.run(order, advance=self.listening(call))
                 record = {**described(call, facts), "size": asdict(size), "made_with": versions(), "base": self.base}
                 self.store.seal(key, record)
@@ -138,6 +140,6 @@ def described(call: Call, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def keep_traceback(folder: Path, text: str) -> Path:
     """Write the traceback of an unexpected error beside the partial result; the user sees its place, not its text."""
-    path = folder / "error.txt"
+    path = folder / TRACEBACK
     write_text(path, text)
     return path

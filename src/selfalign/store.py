@@ -23,6 +23,7 @@ from selfalign.tables import disk_error, read_rows
 from selfalign.types import ROW_TYPES
 
 RECORD = "call.json"
+RECORD_PARTS = {"stage", "version", "arguments", "rows", "row_type", "files"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,17 @@ class Store:
         path = self.made(key) / RECORD
         try:
             record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise StoreError(f"{self.root} holds no result {key}; run the recipe again to make it") from None
         except (OSError, ValueError) as error:
-            raise StoreError(
-                f"the store holds no readable result {key} ({error}); run the recipe again to make it"
-            ) from error
+            raise StoreError(f"{path} cannot be read ({error}); {self.remedy(key)}") from error
+        if not isinstance(record, dict) or not record.keys() >= RECORD_PARTS:
+            raise StoreError(f"{path} is not a record as this version writes it; {self.remedy(key)}")
         return record
+
+    def remedy(self, key: str) -> str:
+        """What to do about a finished result that is damaged."""
+        return f"delete {self.made(key)} and run the same command again to have it made anew"
 
     def finished(self) -> list[str]:
         """Every finished key."""
@@ -104,12 +111,16 @@ class Store:
         try:
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
             handle = open(self.root / "locks" / key, "w", encoding="utf-8")  # noqa: SIM115 - held open with the lock
+            (self.root / "partial").mkdir(exist_ok=True)
         except OSError as error:
             raise disk_error(self.root, error) from error
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if not self.has(key):
-                self.partial(key).mkdir(parents=True, exist_ok=True)
+                try:
+                    self.partial(key).mkdir(exist_ok=True)
+                except OSError as error:
+                    raise disk_error(self.partial(key), error) from error
             yield self.partial(key)
 
     def seal(self, key: str, record: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ Reads and writes one file at a time, each whole or not at all. It does not know 
 
 from __future__ import annotations
 
+import errno
 import os
 import types as builtin_types
 from collections.abc import Iterator, Sequence
@@ -121,8 +122,16 @@ def hints_of(row_type: type) -> dict[str, Any]:
 
 
 def disk_error(path: Path, error: OSError) -> StoreError:
-    """An operating-system error on a write, as one message with the remedy."""
+    """An operating-system error on a write, as one message with the remedy; one that is a message already stays."""
+    if isinstance(error, StoreError):
+        return error
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.errno is None
+    remedy = (
+        "Free some space or set place.store to another disk"
+        if full
+        else ("Name places that can be written with place.store and --output")
+    )
     return StoreError(
         f"cannot write {path}: {error.strerror or error}; what was finished is kept. "
-        "Free some space or set place.store to another disk, then run the same command again"
+        f"{remedy}, then run the same command again"
     )

@@ -63,9 +63,13 @@ def results(store: Store) -> Iterator[Line]:
     """Finished results whose files are missing or changed, and what crashes left behind."""
     keys = store.finished()
     for key in keys:
-        for name in store.broken(key):
-            folder = store.made(key)
-            yield f"broken: {folder / name} differs from what was sealed; delete {folder} to have it made again", True
+        try:
+            broken = store.broken(key)
+        except SelfAlignError as error:
+            yield f"broken: {error}", True
+            continue
+        for name in broken:
+            yield f"broken: {store.made(key) / name} differs from what was sealed; {store.remedy(key)}", True
     partial = store.root / "partial"
     left = sorted(path.name for path in partial.iterdir()) if partial.exists() else []
     begun = f"{len(left)} begun and not finished (a resumed run goes on from them)"
