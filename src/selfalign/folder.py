@@ -134,8 +134,12 @@ class Journal:
             return
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **event}, ensure_ascii=False)
         try:
-            with self.path.open("a", encoding="utf-8") as handle:
-                handle.write(line + "\n")
+            with self.path.open("a+b") as handle:
+                if event["event"] == "begun" and handle.tell() > 0:
+                    handle.seek(-1, os.SEEK_END)
+                    # A run that died in the middle of a line must not swallow the first line of this one.
+                    line = line if handle.read() == b"\n" else f"\n{line}"
+                handle.write(f"{line}\n".encode())
         except OSError as error:
             raise disk_error(self.path, error) from error
 

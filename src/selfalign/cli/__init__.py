@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         code: int = options.command(options)
+        sys.stdout.flush()
     except SelfAlignError as error:
         print(f"selfalign: {error}", file=sys.stderr)
         return error.exit_code
