@@ -92,8 +92,9 @@ def rendered_together(tokenizer: Tokenizer, chats: tuple[Chat, ...], rendering: 
     room = rendering.max_length - len(prompt)
     if longest > room:
         kept = rendering.max_prompt_length or max(1, rendering.max_length - longest)
+        kept = min(kept, rendering.max_length - 1)  # some of the answer must stay, whatever the settings say
         prompt = prompt[-kept:]
-        room = rendering.max_length - (rendering.max_prompt_length or len(prompt))
+        room = rendering.max_length - (kept if rendering.max_prompt_length else len(prompt))
     return tuple(
         sequence(
             tokenizer, prompt, answer[:room] if len(prompt) + longest > rendering.max_length else answer, rendering
