@@ -73,7 +73,7 @@ def main() -> None:
     shares = sorted((whole - inside) / whole for whole, inside, _ in runs)
     own = statistics.median(whole - inside for whole, inside, _ in runs)
     print(
-        f"\n{options.recipe.stem}: {statistics.median(whole for whole, _, _ in runs):.1f} s, {runs[0][2]} calls, 3 measured models"
+        f"\n{options.recipe.stem}: {statistics.median(whole for whole, _, _ in runs):.1f} s, {runs[0][2]} calls"
     )
     print(
         f"the loop's own: {own:.2f} s a run (reading, sealing, comparing, report), "

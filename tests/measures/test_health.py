@@ -12,17 +12,23 @@ from hypothesis import strategies as st
 from selfalign.measures.health import (
     answer_words,
     distinct_n,
+    distinct_parts,
     near_duplicates,
     repetition,
     shingles,
-    unfinished_share,
 )
 
 
-def test_length_and_unfinished() -> None:
+def test_the_length_of_an_answer_counts_words() -> None:
     assert [answer_words(text) for text in ("", " a  b\nc ")] == [0, 3]
-    assert unfinished_share([True, False, True, True]) == 0.25
-    assert unfinished_share([]) is None
+
+
+def test_the_mean_of_distinct_parts_is_distinct_n() -> None:
+    texts = ["a b a b", "a b", "c", ""]
+    for n in (1, 2):
+        parts = [part for part in distinct_parts(texts, n) if part is not None]
+        assert sum(parts) / len(texts) == pytest.approx(distinct_n(texts, n))
+    assert distinct_parts(["a", "b"], 2) == [None, None]
 
 
 def test_distinct_n_by_hand() -> None:

@@ -40,16 +40,24 @@ def distinct_n(texts: Iterable[str], n: int) -> float | None:
     return len(seen) / total if total else None
 
 
+def distinct_parts(texts: Sequence[str], n: int) -> list[float | None]:
+    """What each text adds to `distinct_n`, scaled so that their mean is exactly that; all None when it is None.
+
+    An n-gram that stands in the corpus k times adds 1/k where it stands. So a number about the whole corpus can be
+    compared item by item. One item's part may exceed 1: long texts add more.
+    """
+    runs = [ngrams(text.split(), n) for text in texts]
+    counts = Counter(run for one in runs for run in one)
+    total = counts.total()
+    if not total:
+        return [None] * len(texts)
+    return [len(texts) * math.fsum(1 / counts[run] for run in one) / total for one in runs]
+
+
 def repetition(answer: str, n: int = 2) -> float:
     """The share of an answer's n-grams that stood in it before, in [0, 1); 0 when it has fewer than n words."""
     runs = ngrams(answer.split(), n)
     return 1.0 - len(set(runs)) / len(runs) if runs else 0.0
-
-
-def unfinished_share(finished: Iterable[bool]) -> float | None:
-    """The share of answers that were cut by the token limit; None when there are none."""
-    flags = list(finished)
-    return flags.count(False) / len(flags) if flags else None
 
 
 # ------------------------------------------------------------------------------------------ near-duplicates

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from selfalign.measures.health import distinct_n, near_duplicates, repetition
+from selfalign.measures.health import answer_words, distinct_parts, near_duplicates, repetition
 from selfalign.measures.house_style import follows_house_style
 from selfalign.measures.verifiers import verified, verified_loosely
 from selfalign.stage import Size, stage
 from selfalign.stages.generate import generate
 from selfalign.stages.score import score_answers
 from selfalign.types import AnswerScore, Chat, Instruction, Model, Rendering, Result, Sampling, Table
-from selfalign.work import note, rows
+from selfalign.work import rows
 
 Check = Literal["house_style", "exact_match"]
 NEAR_DUPLICATE_OVERLAP = 0.7
@@ -47,6 +47,8 @@ METRICS: dict[str, Metric] = {
         Metric("instructions_loose", "higher", "the same, markdown and first or last line forgiven", True),
         Metric("answer_words", None, "length of the answers in words"),
         Metric("repetition", "lower", "repeated word pairs within an answer", True),
+        Metric("distinct_1", None, "different words among all words of all answers", True),
+        Metric("distinct_2", None, "different word pairs among all word pairs of all answers", True),
         Metric("near_duplicate", "lower", "answers that nearly repeat an earlier one", True),
         Metric("unfinished", "lower", "answers cut by the token limit", True),
     )
@@ -128,27 +130,29 @@ def likelihood_results(*, human: Table[AnswerScore], own: Table[AnswerScore]) ->
 def answers_size(
     size: Callable[[Any], Size], *, demonstrations: Table[Chat], answers: Table[Chat], checks: tuple[str, ...]
 ) -> Size:
-    """Four results an item, and one more for each check."""
-    return Size(rows=(4 + len(checks)) * size(answers).rows)
+    """Six results an item, and one more for each check."""
+    return Size(rows=(6 + len(checks)) * size(answers).rows)
 
 
 @stage(version=1, needs="driver", expect=answers_size)
 def answer_results(*, demonstrations: Table[Chat], answers: Table[Chat], checks: tuple[Check, ...]) -> Iterator[Result]:
     """Length, repetition, near-duplicates and cut answers, and the named checks, item by item.
 
-    `distinct_1` and `distinct_2` of all answers together are left as notes: they have no value for one item.
+    `distinct_1` and `distinct_2` belong to all answers together; an item's value is its part, and the mean is theirs.
     """
     given = [chat.answer or "" for chat in rows(demonstrations)]
     chats = list(rows(answers))
     texts = [chat.answer or "" for chat in chats]
     repeated = near_duplicates(texts, threshold=NEAR_DUPLICATE_OVERLAP)
-    note("distinct_1", distinct_n(texts, 1))
-    note("distinct_2", distinct_n(texts, 2))
-    for chat, text, human, is_repeated in zip(chats, texts, given, repeated, strict=True):
-        yield Result(id=chat.id, suite="answer_words", value=float(len(text.split())), reply=text)
+    parts = {f"distinct_{n}": distinct_parts(texts, n) for n in (1, 2)}
+    for index, (chat, text, human) in enumerate(zip(chats, texts, given, strict=True)):
+        yield Result(id=chat.id, suite="answer_words", value=float(answer_words(text)), reply=text)
         yield Result(id=chat.id, suite="repetition", value=repetition(text))
-        yield Result(id=chat.id, suite="near_duplicate", value=float(is_repeated))
+        yield Result(id=chat.id, suite="near_duplicate", value=float(repeated[index]))
         yield Result(id=chat.id, suite="unfinished", value=float(not chat.finished))
+        for suite, values in parts.items():
+            why = "" if values[index] is not None else "no answer is long enough"
+            yield Result(id=chat.id, suite=suite, value=values[index], why=why)
         for check in checks:
             passed = follows_house_style(text) if check == "house_style" else text.strip() == human.strip()
             yield Result(id=chat.id, suite=check, value=float(passed and chat.finished))
