@@ -65,9 +65,9 @@ class RunFolder:
         """
         try:
             found: dict[str, Any] = json.loads((self.path / "plan.json").read_text("utf-8"))
-        except (OSError, ValueError):
+            return {"store": found["store"], "calls": found["calls"]}
+        except (OSError, ValueError, LookupError, TypeError):
             raise RecipeError(f"{self.path} holds no run; start one with 'selfalign run RECIPE'") from None
-        return found
 
     def events(self) -> list[dict[str, Any]]:
         """The journal of the latest run in this folder, in order; a line cut by a crash is left out."""

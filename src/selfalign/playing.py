@@ -113,7 +113,6 @@ def metric_of(folder: RunFolder) -> str:
     import yaml
 
     try:
-        settings = yaml.safe_load((folder.path / "recipe.yaml").read_text("utf-8"))
-    except OSError:
+        return str(yaml.safe_load((folder.path / "recipe.yaml").read_text("utf-8"))["stop"]["metric"])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         raise RecipeError(f"{folder.path} holds no run; start one with 'selfalign run RECIPE'") from None
-    return str(settings["stop"]["metric"])
