@@ -172,7 +172,7 @@ def methods(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Check installation and store."""
-    from selfalign.cli.doctor import checked
+    from selfalign.cli.checkup import checked
 
     faults = 0
     for line, is_fault in checked(options.store):
