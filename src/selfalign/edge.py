@@ -10,7 +10,7 @@ import difflib
 import re
 import types as builtin_types
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
@@ -67,11 +67,16 @@ REFERENCE = WithJsonSchema({"type": "string"})
 UNWRITTEN = ("constrained-", "function-", "literal[")
 
 
-def edge_model(settings: type[Any], **more: Any) -> type[BaseModel]:
-    """The pydantic model that checks what a recipe says about a settings dataclass; unknown keys are refused."""
+def edge_model(settings: type[Any], like: Any = None, **more: Any) -> type[BaseModel]:
+    """The pydantic model that checks what a recipe says about a settings dataclass; unknown keys are refused.
+
+    What a recipe leaves unsaid is as in `like`, else the dataclass's default: a method that trains two epochs goes on
+    doing so when a recipe changes the batch size.
+    """
     hints = get_type_hints(settings)
     given: dict[str, Any] = {
-        item.name: (edge_type(hints[item.name], item.name), edge_default(item)) for item in fields(settings)
+        item.name: edge_field(hints[item.name], item.name, item.default if like is None else getattr(like, item.name))
+        for item in fields(settings)
     }
     given |= more
     # The fields exist only at run time, which no static overload of create_model can express.
@@ -79,15 +84,12 @@ def edge_model(settings: type[Any], **more: Any) -> type[BaseModel]:
     return create(settings.__name__, __config__=ConfigDict(extra="forbid"), **given)
 
 
-def edge_default(item: Field[Any]) -> Any:
-    """A field's default as the edge needs it: settings as a model of their own, so that they can be shown in full."""
-    if item.default is MISSING:
-        return ...
-    if is_dataclass(item.default) and not isinstance(item.default, type):
-        return edge_model(type(item.default))(
-            **{one.name: getattr(item.default, one.name) for one in fields(item.default)}
-        )
-    return item.default
+def edge_field(annotation: Any, name: str, default: Any) -> tuple[Any, Any]:
+    """A field's type and default as the edge needs them: settings as a model of their own, to be shown in full."""
+    if is_dataclass(default) and not isinstance(default, type):
+        shape = edge_model(type(default), default)
+        return (shape if annotation is type(default) else Union[shape, None]), Bounds(default_factory=shape)
+    return edge_type(annotation, name), ... if default is MISSING else default
 
 
 def edge_type(annotation: Any, name: str) -> Any:
