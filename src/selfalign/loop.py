@@ -138,7 +138,8 @@ def play(run: Run, method: Method, *, rounds: int, evaluation: Evaluation, stop:
             best = len(scores) - 1
         run.tell("round", label=move.label, **facts_of(move), scores=plain_scores(scores[-1]), best=labels[best])
         if stop.patience is not None and len(scores) - 1 - best >= stop.patience and len(scores) <= rounds:
-            stopped = f"no better {stop.metric} on dev for {stop.patience} rounds"
+            several = "s" if stop.patience > 1 else ""
+            stopped = f"no better {stop.metric} on dev for {stop.patience} round{several}"
             break
     return Outcome(tuple(labels), tuple(models), tuple(scores), best, stopped)
 
