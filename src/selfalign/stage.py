@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args
 
 from selfalign.errors import StageError
 from selfalign.keys import Call, canonical, is_default
-from selfalign.types import Model, Table
+from selfalign.types import Matrix, Model, Table
 
 Needs = Literal["driver", "serve", "train"]
 Arguments = ParamSpec("Arguments")
@@ -26,6 +26,11 @@ Handle = TypeVar("Handle", covariant=True)
 @dataclass(frozen=True, slots=True)
 class Weights:
     """What the body of a stage that makes a model returns, once its folder `scratch()/../model` is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What the body of a stage that makes a matrix returns, once `keep_matrix` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +94,14 @@ class Stage(Generic[Arguments, Handle]):
                 f"stage '{self.name}' was called outside a run; call it inside a method's play()"
             ) from None
         run.ask(self, call, arguments)
-        made: Any = Table(call.key) if self.row_type else Model(f"made:{call.key}")
+        made: Any = self.handle(call.key)
         return made  # type: ignore[no-any-return]
+
+    def handle(self, key: str) -> Table[Any] | Matrix | Model:
+        """The handle of what a call of this stage makes."""
+        if self.row_type:
+            return Table(key)
+        return Matrix(key) if get_type_hints(self.body)["return"] is Vectors else Model(f"made:{key}")
 
 
 class StageOf(Protocol):
@@ -98,6 +109,8 @@ class StageOf(Protocol):
 
     @overload
     def __call__(self, body: Callable[Arguments, Iterator[Row]]) -> Stage[Arguments, Table[Row]]: ...
+    @overload
+    def __call__(self, body: Callable[Arguments, Vectors]) -> Stage[Arguments, Matrix]: ...
     @overload
     def __call__(self, body: Callable[Arguments, Weights]) -> Stage[Arguments, Model]: ...
 
@@ -115,9 +128,9 @@ def stage(*, version: int, needs: Needs, expect: Expect) -> StageOf:
 
 
 def row_type_of(body: Callable[..., Any]) -> str | None:
-    """The name of the row type a body yields; None when it makes a model."""
+    """The name of the row type a body yields; None when it makes a model or a matrix."""
     made = get_type_hints(body)["return"]
-    return None if made is Weights else str(get_args(made)[0].__name__)
+    return None if made in (Weights, Vectors) else str(get_args(made)[0].__name__)
 
 
 def bound(body: Callable[..., Any], positional: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from selfalign.errors import StoreError
-from selfalign.tables import disk_error, read_rows
+from selfalign.tables import disk_error, read_matrix, read_rows
 from selfalign.types import ROW_TYPES
 
 RECORD = "call.json"
@@ -93,6 +93,10 @@ class Store:
         """The rows a stage refused, each with its reason."""
         path = self.made(key) / "dropped.parquet"
         return read_rows(path, ROW_TYPES["Dropped"]) if path.exists() else iter(())
+
+    def matrix(self, key: str) -> tuple[list[str], Any]:
+        """The row ids and the memory-mapped float32 array (N, D) of a finished matrix."""
+        return read_matrix(self.made(key))
 
     def model_folder(self, key: str) -> Path:
         """The weights folder of a finished model."""

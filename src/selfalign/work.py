@@ -7,8 +7,11 @@ engine and a trainer through their ports; it does not know which ones, nor what 
 from __future__ import annotations
 
 import importlib
+import os
+import platform
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -20,8 +23,8 @@ from selfalign.errors import StageError
 from selfalign.ports import LM, Advance, Engine, Order, Tokenizer, Trainer, TrainingOrder
 from selfalign.ports import Step as TrainingStep
 from selfalign.store import Store
-from selfalign.tables import read_rows, write_rows
-from selfalign.types import ROW_TYPES, Dropped, Model, Table
+from selfalign.tables import read_rows, write_matrix, write_rows
+from selfalign.types import ROW_TYPES, Dropped, Matrix, Model, Table
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -49,6 +52,28 @@ _work: ContextVar[Work] = ContextVar("work")
 def rows(table: Table[Row]) -> Iterator[Row]:
     """The rows of an input table, in order."""
     return _work.get().store.rows(table.key)
+
+
+def matrix(handle: Matrix) -> tuple[list[str], Any]:
+    """The row ids and the float32 array (N, D) of an input matrix, memory-mapped: read what you need of it."""
+    return _work.get().store.matrix(handle.key)
+
+
+def keep_matrix(row_ids: Sequence[str], values_ND: Any) -> None:
+    """Make a float32 array (N, D) this call's result, a row for each id.
+
+    Raises:
+        StageError: ids and rows differ in number, or a row holds a value that is not finite (names it).
+    """
+    import numpy
+
+    values_ND = numpy.asarray(values_ND, dtype=numpy.float32)
+    if len(row_ids) != len(values_ND):
+        raise StageError(f"{len(row_ids)} row ids came with a matrix of {len(values_ND)} rows")
+    finite_N = numpy.isfinite(values_ND).all(axis=1)
+    if not finite_N.all():
+        raise StageError(f"row {row_ids[int(finite_N.argmin())]!r} of the matrix holds a value that is not finite")
+    write_matrix(_work.get().folder, row_ids, values_ND)
 
 
 def scratch() -> Path:
@@ -159,7 +184,15 @@ def carry_out(order: Order, *, advance: Advance) -> dict[str, Any]:
     if work.dropped:
         write_rows(order.scratch / "dropped.parquet", work.dropped, Dropped)
     facts = {"rows": count, "row_type": declared.row_type, "dropped": len(work.dropped), "notes": work.notes}
-    return {**facts, "seconds": round(time.perf_counter() - started, 3)}
+    return {**facts, "seconds": round(time.perf_counter() - started, 3), "device": device()}
+
+
+def device() -> str:
+    """What this process computes on: the accelerator in use, else the kind and number of processors."""
+    torch: Any = sys.modules.get("torch")  # never imported for this: a body that needed it has done so
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores"
 
 
 def write_table(result: Iterable[Any], folder: Path, row_type: type) -> int:
