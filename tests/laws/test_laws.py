@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
-from scripted_recipes import NAMES, settings_of, written
 
+from scripted_recipes import NAMES, settings_of, written
 from selfalign.config import checked_recipe
 from selfalign.loop import Plan, planned
 from selfalign.methods import METHODS
-from selfalign.playing import play_recipe, plan_recipe
+from selfalign.playing import plan_recipe, play_recipe
 from selfalign.store import Store
 from selfalign.types import Lora, Model, Table
 
@@ -172,7 +172,10 @@ def calls_of(method: Any, evaluation: Any, start: Plan) -> list[str]:
 
 
 # Fields of a shared setting that a method replaces by a schedule of its own, which is checked instead.
-REPLACED = {"spin": {"optimisation.learning_rate"}, "sft": {"optimisation.learning_rate", "optimisation.num_train_epochs"}}
+REPLACED = {
+    "spin": {"optimisation.learning_rate"},
+    "sft": {"optimisation.learning_rate", "optimisation.num_train_epochs"},
+}
 
 
 @every_method

@@ -12,8 +12,8 @@ from selfalign.loop import PlannedCall
 from selfalign.stage import size_from
 from selfalign.store import Store
 
-# Tokens per second times parameters, measured with SmolLM2-135M in fp32 on two cores.
-TOKEN_PARAMETERS_PER_SECOND = {"generate": 2.0e10, "score_answers": 5.0e10, "score_pairs": 5.0e10, "train": 1.3e10}
+# Planned tokens per second times parameters, from the records of recipes/spin-laptop.yaml on two cores in fp32.
+TOKEN_PARAMETERS_PER_SECOND = {"generate": 3.3e10, "score_answers": 9.0e10, "score_pairs": 9.0e10, "train": 2.5e10}
 PARAMETERS = {"embedded:toy": 1e6, "embedded:smollm2": 1.345e8, "embedded:gemma3-270m": 2.68e8}
 SECONDS_WITHOUT_MODEL = 0.05
 
