@@ -72,9 +72,7 @@ def main() -> None:
     runs = overhead(options.recipe, repeats)
     shares = sorted((whole - inside) / whole for whole, inside, _ in runs)
     own = statistics.median(whole - inside for whole, inside, _ in runs)
-    print(
-        f"\n{options.recipe.stem}: {statistics.median(whole for whole, _, _ in runs):.1f} s, {runs[0][2]} calls"
-    )
+    print(f"\n{options.recipe.stem}: {statistics.median(whole for whole, _, _ in runs):.1f} s, {runs[0][2]} calls")
     print(
         f"the loop's own: {own:.2f} s a run (reading, sealing, comparing, report), "
         f"{1000 * own / runs[0][2]:.0f} ms a call"

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from selfalign.data.sources import EMBEDDED, count, pinned, read_chats, read_instructions
 from selfalign.measures.health import near_duplicates
 from selfalign.measures.house_style import house_style_faults
 from selfalign.measures.verifiers import KINDS
-from selfalign.data.sources import EMBEDDED, count, pinned, read_chats, read_instructions
 from selfalign.types import Chat
 
 SPLITS = [(name, split) for name, splits in EMBEDDED.items() for split in splits]

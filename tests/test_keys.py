@@ -109,3 +109,8 @@ def test_parts_of_a_seed_do_not_run_together() -> None:
     assert (
         len({seed_of("ab", "c"), seed_of("a", "bc"), seed_of("abc"), seed_of(1, 2), seed_of(12), seed_of("1", 2)}) == 6
     )
+
+
+def test_a_value_equal_to_a_default_but_of_another_kind_is_no_default() -> None:
+    for other in (Sampling(top_k=False), Sampling(temperature=True), Sampling(top_p=1)):
+        assert key(value=other) != key(value=Sampling())
