@@ -160,17 +160,12 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return played_twice
 
 
-NEAREST_IS_OF_ITS_OWN_RUN = pytest.mark.xfail(
-    strict=True, reason="the nearest call of a later round is an earlier round of the same run, which explains nothing"
-)
-
-
 @pytest.mark.parametrize(
     ("stage", "round_label"),
     [
         ("generate", "round 0"),
         ("train", "round 0"),
-        pytest.param("train", "round 1", marks=NEAREST_IS_OF_ITS_OWN_RUN),
+        ("train", "round 1"),
     ],
 )
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ BOUNDS: dict[str, Any] = {
     "batch_size": Bounds(ge=1),
     "weight_decay": Bounds(ge=0),
     "max_grad_norm": Bounds(gt=0),
+    "device": Bounds(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"),
     "sets_mixed": Bounds(ge=1),
     "patience": Bounds(ge=1),
     "micro_batch_tokens": Bounds(ge=64),
@@ -112,6 +113,8 @@ def edge_type(annotation: Any, name: str) -> Any:
         if annotation is float:
             kind = Annotated[kind, Bounds(allow_inf_nan=False)]
         return Annotated[kind, BOUNDS[name]] if name in BOUNDS else kind
+    if annotation is str and name in BOUNDS:
+        return Annotated[str, BOUNDS[name]]
     return annotation
 
 

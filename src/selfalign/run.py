@@ -12,17 +12,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from selfalign.errors import RecipeError, SelfAlignError, StageError
 from selfalign.keys import Call
 from selfalign.ports import Advance, Engine, Executor, Observer, Order, Trainer, each
 from selfalign.stage import Size, Stage, size_from
-from selfalign.store import Store, write_text
+from selfalign.store import Store
 from selfalign.tables import disk_error
+from selfalign.work import TRACEBACK, keep_traceback
 
-TRACEBACK = "error.txt"
 VERSIONS_OF = ("selfalign", "torch", "transformers", "peft", "trl", "accelerate", "pyarrow", "numpy")
 
 
@@ -82,7 +81,8 @@ class Run:
             try:
                 (folder / TRACEBACK).unlink(missing_ok=True)  # an earlier failure is no part of the result
                 facts = self.executor.run(order, advance=self.listening(call))
-                record = {**described(call, facts), "size": asdict(size), "made_with": versions(), "base": self.base}
+                record = {**described(call, facts), "size": asdict(size), "made_with": versions()}
+                record |= {"base": self.base, "round": self.round}
                 self.store.seal(key, record)
             except RecipeError:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing was made: the input is at fault
@@ -136,10 +136,3 @@ def versions() -> dict[str, str]:
 def described(call: Call, facts: Mapping[str, Any]) -> dict[str, Any]:
     """A record: the call as plain data, then what was found while carrying it out."""
     return {"stage": call.stage, "version": call.version, "arguments": call.arguments, **facts}
-
-
-def keep_traceback(folder: Path, text: str) -> Path:
-    """Write the traceback of an unexpected error beside the partial result; the user sees its place, not its text."""
-    path = folder / TRACEBACK
-    write_text(path, text)
-    return path

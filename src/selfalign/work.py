@@ -22,7 +22,7 @@ from selfalign import weights
 from selfalign.errors import StageError
 from selfalign.ports import LM, Advance, Engine, Order, Tokenizer, Trainer, TrainingOrder
 from selfalign.ports import Step as TrainingStep
-from selfalign.store import Store
+from selfalign.store import Store, write_text
 from selfalign.tables import read_rows, write_matrix, write_rows
 from selfalign.types import ROW_TYPES, Dropped, Matrix, Model, Table
 
@@ -30,6 +30,7 @@ Row = TypeVar("Row")
 Item = TypeVar("Item")
 
 ROWS_PER_FILE = 50_000
+TRACEBACK = "error.txt"
 
 
 @dataclass(slots=True)
@@ -132,7 +133,8 @@ def folder_of(model: Model, store: Store) -> Path | None:
 def in_shards(items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Row]], *, size: int) -> Iterator[Row]:
     """Work on items `size` at a time; a finished shard is kept and never computed again.
 
-    Shards are cut by position, so a resumed call cuts them as the first one did. Each is one file, written whole.
+    Shards are cut by position, so a resumed call cuts them as the first one did. Each is one file, written whole. What
+    `work_on` drops is kept with its shard; a `note` belongs after the loop, where a resumed call passes again.
     """
     here = _work.get()
     assert here.row_type is not None
@@ -215,3 +217,10 @@ def write_table(result: Iterable[Any], folder: Path, row_type: type) -> int:
     if number < 0:
         write_rows(folder / "rows-00000.parquet", [], row_type)
     return count
+
+
+def keep_traceback(folder: Path, text: str) -> Path:
+    """Write the traceback of an unexpected error beside the partial result; the user sees its place, not its text."""
+    path = folder / TRACEBACK
+    write_text(path, text)
+    return path

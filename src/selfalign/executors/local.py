@@ -6,6 +6,10 @@ Knows processes only. What an order means is the kernel's business.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -13,7 +17,7 @@ from typing import Any
 
 from selfalign.errors import SelfAlignError, StageError
 from selfalign.ports import Advance, Order
-from selfalign.work import carry_out
+from selfalign.work import carry_out, keep_traceback
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,10 @@ def heard(receiver: Connection, *, advance: Advance) -> Mapping[str, Any]:
 
 def work_for(order: Order, sender: Connection) -> None:
     """The spawned process: carry out, send progress, then the facts or the error."""
+    # Ctrl-C reaches the whole group; the parent decides. And a child must not outlive the parent: the lock dies with
+    # it, and the next run would share the folder with whoever still works in it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=die_with_parent, daemon=True).start()
 
     def advance(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
         sender.send(("progress", {"rows": rows, "tokens": tokens, "step": step}))
@@ -77,4 +85,13 @@ def work_for(order: Order, sender: Connection) -> None:
     except SelfAlignError as error:
         sender.send(("failed", error))
     except Exception as error:
-        sender.send(("failed", StageError(f"unexpected {type(error).__name__}: {error}")))
+        trace = keep_traceback(order.scratch, traceback.format_exc())
+        sender.send(("failed", StageError(f"unexpected {type(error).__name__}: {error} (traceback in {trace})")))
+
+
+def die_with_parent() -> None:
+    """Wait for the parent's end, and end at once."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -32,6 +32,10 @@ class Calls:
             return self.planned[key]
         return self.store.record(key) if self.store.has(key) else None
 
+    def round_of(self, key: str) -> str:
+        """The round a call belongs to: as this run plans it, else as it was when the call was made."""
+        return self.rounds.get(key) or (str(self.store.record(key).get("round", "")) if self.store.has(key) else "")
+
     def others(self, stage: str, key: str) -> list[str]:
         """Other finished calls of a stage."""
         return [other for other in self.store.finished() if other != key and self.store.record(other)["stage"] == stage]
@@ -60,28 +64,33 @@ def explained(folder: RunFolder, prefix: str) -> list[str]:
     (key,) = known
     call = calls.call(key) or {}
     state = "made" if calls.store.has(key) else "not made yet"
-    where = f", {calls.rounds[key]}" if key in calls.rounds else ""
+    where = f", {calls.round_of(key)}" if calls.round_of(key) else ""
     lines = [f"{key[:8]} is stage '{call['stage']}' version {call['version']}{where}: {state}"]
     other = nearest(calls, key)
     if other is None:
         return [*lines, f"  it is the first call of '{call['stage']}' in this store: there was nothing to reuse"]
-    lines.append(f"  nearest other call: {other[:8]}{where_made(calls, other)}; what differs:")
+    lines.append(f"  nearest other call: {other[:8]} ({where_made(calls, other)}); what differs:")
     return [*lines, *(f"    {line}" for line in differences(calls, key, other))]
 
 
 def where_made(calls: Calls, key: str) -> str:
-    """The round a call belongs to in this run's plan, if it does."""
-    return f" ({calls.rounds[key]})" if key in calls.rounds else ""
+    """Whose call it is, and of which round."""
+    return f"{calls.round_of(key) or 'unknown round'} of {'this run' if key in calls.planned else 'an earlier recipe'}"
 
 
 def nearest(calls: Calls, key: str) -> str | None:
-    """The finished call of the same stage that shares the most arguments; an earlier recipe's before this one's."""
+    """The finished call of the same stage that explains the most.
+
+    First an earlier recipe's, then one of the same round, then the one that shares the most arguments: another round
+    of the same run differs by its nature and explains nothing.
+    """
     call = calls.call(key) or {}
     mine = dict(leaves(call["arguments"]))
 
-    def rank(other: str) -> tuple[int, bool, str]:
+    def rank(other: str) -> tuple[bool, bool, int, str]:
         theirs = dict(leaves((calls.call(other) or {})["arguments"]))
-        return (sum(mine.get(path) != theirs.get(path) for path in {*mine, *theirs}), other in calls.planned, other)
+        differing = sum(mine.get(path) != theirs.get(path) for path in {*mine, *theirs})
+        return (other in calls.planned, calls.round_of(other) != calls.round_of(key), differing, other)
 
     return min(calls.others(call["stage"], key), key=rank, default=None)
 
