@@ -107,13 +107,20 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_works(
     assert main(["run", str(recipe), "-o", str(run)]) == 0, "the lock dies with its holder"
 
 
+def hearing_ctrl_c() -> None:
+    """A shell starts background jobs deaf to Ctrl-C, and their children inherit it; a person's shell does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_exits_with_130_and_is_resumed(
     kind: signal.Signals, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     recipe = recipe_in(tmp_path)
     arguments = ["run", str(recipe), "-o", str(tmp_path / "run")]
-    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hearing_ctrl_c
+    ) as run:
         journal, until = tmp_path / "run" / "journal.jsonl", time.monotonic() + 20
         while time.monotonic() < until and not (journal.exists() and '"made"' in journal.read_text()):
             time.sleep(0.005)

@@ -111,9 +111,12 @@ class RunFolder:
 
 def link(path: Path, target: Path) -> None:
     """A relative symbolic link, replaced as a whole."""
+    place = os.path.relpath(target, path.parent.resolve())
+    if path.is_symlink() and str(path.readlink()) == place:
+        return
     partial = path.with_name(f".{path.name}.linking")
     partial.unlink(missing_ok=True)
-    partial.symlink_to(os.path.relpath(target, path.parent.resolve()))
+    partial.symlink_to(place)
     os.replace(partial, path)
 
 

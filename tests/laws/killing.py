@@ -22,6 +22,8 @@ from selfalign.playing import play_recipe
 
 # The first two renames of every process write down recipe and plan; what follows is progress.
 RENAMES_BEFORE_DEATH = (4, 7, 5, 1, 9, 6, 12)
+# Longer lives after each turn: the run's last moments take many renames that a new process has to repeat.
+LONGER_EACH_TURN = 3
 
 
 def play_until_killed(recipe: Path, output: Path, renames: int) -> None:
@@ -42,7 +44,8 @@ def play_until_killed(recipe: Path, output: Path, renames: int) -> None:
 def main() -> None:
     """Print how many processes died before one finished."""
     recipe, output = Path(sys.argv[1]), Path(sys.argv[2])
-    for deaths, renames in enumerate(cycle(RENAMES_BEFORE_DEATH)):
+    for deaths, first in enumerate(cycle(RENAMES_BEFORE_DEATH)):
+        renames = first + LONGER_EACH_TURN * (deaths // len(RENAMES_BEFORE_DEATH))
         child = os.fork()
         if child == 0:
             play_until_killed(recipe, output, renames)

@@ -86,8 +86,7 @@ def test_killed_again_and_again_a_run_ends_with_the_same_bytes(method: str, tmp_
     done = subprocess.run(
         [sys.executable, str(script), str(recipe), str(killed / "run")], capture_output=True, text=True, check=True
     )
-    calls = len(Store(undisturbed / "store").finished())
-    assert int(done.stdout) > calls / 2, "processes died all along the run"
+    assert int(done.stdout) >= 14, "processes died all along the run"
     assert contents(killed / "store") == contents(undisturbed / "store")
     assert (killed / "run/metrics.jsonl").read_text() == (undisturbed / "run/metrics.jsonl").read_text()
     partial = killed / "store" / "partial"

@@ -245,7 +245,6 @@ def hostile_recipe(folder: Path) -> Path:
     data = folder / "hostile.jsonl"
     data.write_text("\n".join(lines) + "\n", "utf-8")
     settings: dict[str, Any] = settings_of("spin", folder / "store")
-    settings["name"] = "<script>alert('name')</script>"
     settings["method"]["demonstrations"] = str(data)
     settings["evaluate"] = {
         "dev": {"held_out": str(data), "checks": ["exact_match"]},
