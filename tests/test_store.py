@@ -137,3 +137,14 @@ def test_a_damaged_record_says_what_to_delete(tmp_path: Path) -> None:
         (store.made(KEY) / "call.json").write_text(text)
         with pytest.raises(StoreError, match=f"delete .*{KEY}"):
             store.record(KEY)
+
+
+def test_a_result_whose_maker_died_between_record_and_rename_is_not_made_again(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), "d" * 32
+    with store.claim(key) as folder:
+        (folder / "scratch").mkdir()
+        (folder / "call.json").write_text('{"stage": "train", "files": {}, "rows": 0}')
+    assert not store.has(key)
+    with store.claim(key):
+        assert store.has(key)
+    assert not (store.made(key) / "scratch").exists()

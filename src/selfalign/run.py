@@ -20,7 +20,7 @@ from selfalign.ports import Advance, Engine, Executor, Observer, Order, Trainer,
 from selfalign.stage import Size, Stage, size_from
 from selfalign.store import Store
 from selfalign.tables import disk_error
-from selfalign.work import TRACEBACK, keep_traceback
+from selfalign.work import keep_traceback
 
 VERSIONS_OF = ("selfalign", "torch", "transformers", "peft", "trl", "accelerate", "pyarrow", "numpy")
 
@@ -79,7 +79,6 @@ class Run:
                 scratch=folder, engine=self.engine, trainer=self.trainer,
             )  # fmt: skip
             try:
-                (folder / TRACEBACK).unlink(missing_ok=True)  # an earlier failure is no part of the result
                 facts = self.executor.run(order, advance=self.listening(call))
                 record = {**described(call, facts), "size": asdict(size), "made_with": versions()}
                 record |= {"base": self.base, "round": self.round}

@@ -123,6 +123,8 @@ class Store:
             if not self.has(key):
                 try:
                     self.partial(key).mkdir(exist_ok=True)
+                    if (self.partial(key) / RECORD).exists():  # its maker died between record and rename
+                        self.publish(key)
                 except OSError as error:
                     raise disk_error(self.partial(key), error) from error
             yield self.partial(key)
@@ -135,17 +137,21 @@ class Store:
         """
         folder = self.partial(key)
         try:
-            shutil.rmtree(folder / "scratch", ignore_errors=True)
-            files = {
-                str(path.relative_to(folder)): digest_of(path) for path in sorted(folder.rglob("*")) if path.is_file()
-            }
+            scratch = folder / "scratch"
+            kept = [path for path in sorted(folder.rglob("*")) if path.is_file() and scratch not in path.parents]
+            files = {str(path.relative_to(folder)): digest_of(path) for path in kept}
             write_text(folder / RECORD, json.dumps({**record, "files": files}, indent=1, ensure_ascii=False))
-            self.made(key).parent.mkdir(parents=True, exist_ok=True)
-            # A folder without a record does not exist; the remains of one must not block the rename.
-            shutil.rmtree(self.made(key), ignore_errors=True)
-            os.replace(folder, self.made(key))
+            self.publish(key)
         except OSError as error:
             raise disk_error(folder, error) from error
+
+    def publish(self, key: str) -> None:
+        """Show a partial folder that has its record as finished: shards and checkpoints go, one rename."""
+        shutil.rmtree(self.partial(key) / "scratch", ignore_errors=True)
+        self.made(key).parent.mkdir(parents=True, exist_ok=True)
+        # A folder without a record does not exist; the remains of one must not block the rename.
+        shutil.rmtree(self.made(key), ignore_errors=True)
+        os.replace(self.partial(key), self.made(key))
 
     def broken(self, key: str) -> list[str]:
         """The files of a finished result that are missing or differ from what was sealed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -177,6 +178,7 @@ def carry_out(order: Order, *, advance: Advance) -> dict[str, Any]:
     row_type = ROW_TYPES[declared.row_type] if declared.row_type else None
     work = Work(Store(order.store), order.scratch, order.engine, order.trainer, advance, row_type)
     started = time.perf_counter()
+    clear_unfinished(order.scratch)
     token = _work.set(work)
     try:
         result = declared.body(**order.arguments)
@@ -187,6 +189,15 @@ def carry_out(order: Order, *, advance: Advance) -> dict[str, Any]:
         write_rows(order.scratch / "dropped.parquet", work.dropped, Dropped)
     facts = {"rows": count, "row_type": declared.row_type, "dropped": len(work.dropped), "notes": work.notes}
     return {**facts, "seconds": round(time.perf_counter() - started, 3), "device": device()}
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a crash left half-made beside the scratch folder, whose finished shards and checkpoints are kept."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != "scratch":
+            shutil.rmtree(path)
+        elif not path.is_dir():
+            path.unlink()
 
 
 def device() -> str:
