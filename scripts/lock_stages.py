@@ -1,7 +1,8 @@
-"""Keep `stages.lock`: each stage's version beside a hash of its body, so that no meaning changes unnoticed.
+"""Keep `stages.lock`: each stage's version beside a hash of its module, so that no meaning changes unnoticed.
 
-A key holds a stage's version, not its code. When a body changes, decide: same meaning (write the lock again) or a new
-one (raise `version=` and write the lock again).
+A key holds a stage's version and the settings that differ from their default, not code and not the defaults. When a
+module changes, decide: same meaning (write the lock again), or a new one (raise `version=` and write the lock again).
+Modules that decide what many stages give (rendering, measures, losses, defaults in `types`) have lines of their own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import ast
 import hashlib
 import importlib
+import importlib.util
 import pkgutil
 import sys
 from pathlib import Path
@@ -17,6 +19,16 @@ from pathlib import Path
 import selfalign.stages
 from selfalign.stage import Stage
 
+SHARED = (
+    "selfalign.types",
+    "selfalign.render",
+    "selfalign.measures.health",
+    "selfalign.measures.house_style",
+    "selfalign.measures.verifiers",
+    "selfalign.trainers.batches",
+    "selfalign.trainers.losses",
+    "selfalign.trainers.schedule",
+)
 LOCK = Path(__file__).parent.parent / "stages.lock"
 
 
@@ -30,14 +42,21 @@ def stages() -> dict[str, Stage]:
     return dict(sorted(found.items()))
 
 
-def body_hash(stage: Stage) -> str:
-    """A hash of the module's syntax without docstrings and positions: a body means what its module's functions mean."""
-    tree = ast.parse(Path(sys.modules[stage.body.__module__].__file__ or "").read_text("utf-8"))
+def meaning(module: str) -> str:
+    """A hash of a module's syntax, without docstrings and positions."""
+    spec = importlib.util.find_spec(module)  # not imported: a tensor library would take seconds
+    tree = ast.parse(Path(spec.origin if spec and spec.origin else "").read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    wanted = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == stage.name)
-    return hashlib.blake2b(ast.dump(wanted).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(ast.dump(tree).encode(), digest_size=8).hexdigest()
+
+
+def lines() -> list[str]:
+    """One line a stage, with the hash of its module; then one for each module that decides what many stages give."""
+    found = stages().items()
+    stage_lines = [f"{name} version={one.version} module={meaning(one.body.__module__)}" for name, one in found]
+    return stage_lines + [f"{name} module={meaning(name)}" for name in SHARED]
 
 
 def main() -> int:
@@ -45,7 +64,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the lock is out of date")
     options = parser.parse_args()
-    text = "".join(f"{name} version={stage.version} body={body_hash(stage)}\n" for name, stage in stages().items())
+    text = "".join(f"{line}\n" for line in lines())
     if not options.check:
         LOCK.write_text(text, "utf-8")
         return 0
@@ -54,7 +73,7 @@ def main() -> int:
     for line in changed:
         print(f"stages.lock: {'now' if line not in old else 'was'} {line}")
     if changed:
-        print("a stage's body changed: raise its version if its meaning did, then run 'make fix'")
+        print("did what a stage gives change? raise its version; in either case run 'make fix'")
     return 1 if changed else 0
 
 

@@ -318,3 +318,18 @@ def test_a_run_folder_or_store_in_the_way_of_a_file_says_where_else(
     (tmp_path / "half" / "partial").write_text("")
     assert "place.store" in said(FAILED, "run", recipe, "-o", tmp_path / "run", "-s", f"place.store={tmp_path}/half")
     assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("method", "override", "instead"),
+    [
+        ("spin", "method.optimisation.learning_rate=0.5", "method.learning_rate"),
+        ("sft", "method.optimisation.num_train_epochs=9", "method.epochs"),
+    ],
+)
+def test_a_setting_that_would_have_no_effect_is_refused(
+    method: str, override: str, instead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = written(tmp_path, settings_of(method, tmp_path / "store"))
+    assert main(["plan", str(recipe), "-s", override]) == 2
+    assert f"has no effect here; set {instead}" in capsys.readouterr().err

@@ -140,7 +140,7 @@ def test_the_wrapper_is_exactly_spins(question: str) -> None:
 
 @pytest.mark.parametrize("turns", [(), (*user("a"), Message(role="assistant", content="b"), *user("c"))])
 def test_the_wrapper_refuses_what_is_not_one_turn(turns: tuple[Message, ...]) -> None:
-    with pytest.raises(EngineError, match="use 'chat' for conversations"):
+    with pytest.raises(EngineError, match="set it to 'chat' for conversations"):
         prompt_text(toy(), turns, Rendering(prompt="instruction-response"))
 
 

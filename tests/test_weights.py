@@ -91,6 +91,7 @@ def test_a_relative_path_stays_relative(tmp_path: Path, monkeypatch: pytest.Monk
         ("scripted:", "unknown model"),
         ("path:/no/such/folder", "no such folder"),
         ("hf:org/name", r"names no revision.*write hf:org/name@<commit>"),
+        ("hf:org/name@main", r"names the branch 'main'.*write hf:org/name@<commit>"),
         ("hf:org/name extra@main", "no hub reference"),
     ],
 )
@@ -151,7 +152,7 @@ def test_a_hub_model_that_cannot_be_fetched_says_so(monkeypatch: pytest.MonkeyPa
     pytest.importorskip("huggingface_hub")
     code = (
         "from selfalign import weights; from selfalign.errors import EngineError\n"
-        "try: weights.folder(weights.pinned('hf:selfalign/none@main'))\n"
+        "try: weights.folder(weights.pinned('hf:selfalign/none@0123456789abcdef0123456789abcdef01234567'))\n"
         "except EngineError as error: print(error)"
     )
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}

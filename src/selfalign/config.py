@@ -42,7 +42,9 @@ class Place:
     dtype: Literal["float32", "bfloat16"] = "float32"
     store: str = "runs/.store"
     rows_at_once: int = 64
+    tokens_at_once: int = 4096
     micro_batch_tokens: int = 2048
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Rec
         RecipeError: lists every fault with its path, and the nearest known name for an unknown one.
     """
     method = method_of(settings, where)
+    refuse_replaced(settings, method, where)
     shape = recipe_shape(str(settings["method"]["name"]), default_name=name)
     try:
         checked = shape.model_validate(settings)
@@ -166,6 +169,9 @@ def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Rec
         checked.model_dump(mode="json"), checked,
     )  # fmt: skip
     check_together(recipe, found, where)
+    for path in replaced_by(method):
+        block, _, field_name = path.partition(".")
+        recipe.settings["method"][block].pop(field_name, None)
     return recipe
 
 
@@ -187,6 +193,26 @@ def folder_name(value: str) -> str:
     if not value.strip() or "/" in value or "\0" in value or value in (".", ".."):
         raise ValueError("must be a plain name, since the run's folder is called after it (--output names any folder)")
     return value
+
+
+def replaced_by(method: type[Any]) -> Mapping[str, str]:
+    """Fields of shared settings that a method's own schedules replace, each with the setting that replaces it."""
+    return getattr(method, "replaced", {})
+
+
+def refuse_replaced(settings: Mapping[str, Any], method: type[Any], where: str) -> None:
+    """Refuse a setting that would be read and then have no effect.
+
+    Raises:
+        RecipeError: names it and the setting to use.
+    """
+    for path, instead in replaced_by(method).items():
+        block, _, field_name = path.partition(".")
+        given = settings["method"].get(block)
+        if isinstance(given, Mapping) and field_name in given:
+            raise RecipeError(
+                f"{where}: method.{path} has no effect here; set method.{instead}, a value for each round"
+            )
 
 
 def method_of(settings: Mapping[str, Any], where: str) -> type[Any]:
@@ -232,7 +258,9 @@ def transformers_engine(place: Place) -> Engine:
     """Hugging Face models in this environment."""
     from selfalign.engines.transformers import TransformersEngine
 
-    return TransformersEngine(device=place.device, dtype=place.dtype, rows_at_once=place.rows_at_once)
+    return TransformersEngine(
+        device=place.device, dtype=place.dtype, rows_at_once=place.rows_at_once, tokens_at_once=place.tokens_at_once
+    )
 
 
 def scripted_engine(place: Place) -> Engine:
@@ -246,14 +274,23 @@ def torch_loop(place: Place) -> Trainer:
     """The default trainer."""
     from selfalign.trainers.torch_loop import TorchLoop
 
-    return TorchLoop(device=place.device, dtype=place.dtype, micro_batch_tokens=place.micro_batch_tokens)
+    return TorchLoop(
+        device=place.device,
+        dtype=place.dtype,
+        micro_batch_tokens=place.micro_batch_tokens,
+        gradient_checkpointing=place.gradient_checkpointing,
+    )
 
 
 def trl(place: Place) -> Trainer:
     """TRL's trainers."""
     from selfalign.trainers.trl import Trl
 
-    return Trl(device="cpu" if place.device == "cpu" else "auto", dtype=place.dtype)
+    return Trl(
+        device="cpu" if place.device == "cpu" else "auto",
+        dtype=place.dtype,
+        gradient_checkpointing=place.gradient_checkpointing,
+    )
 
 
 def scripted_trainer(place: Place) -> Trainer:

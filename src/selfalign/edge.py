@@ -57,6 +57,7 @@ BOUNDS: dict[str, Any] = {
     "patience": Bounds(ge=1),
     "micro_batch_tokens": Bounds(ge=64),
     "rows_at_once": Bounds(ge=1),
+    "tokens_at_once": Bounds(ge=64),
 }
 
 

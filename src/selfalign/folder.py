@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,8 +91,7 @@ class RunFolder:
 
     def link_round(self, event: Mapping[str, Any], store: Path) -> None:
         """Make `round-00/…` point at what a round made."""
-        number = event["label"].removeprefix("round ")
-        place = self.path / (f"round-{int(number):02}" if number.isdigit() else number)
+        place = self.path / folder_name(event["label"])
         place.mkdir(exist_ok=True)
         targets = (
             {"model": event["model"].removeprefix("made:") + "/model"} if event["model"].startswith("made:") else {}
@@ -104,9 +103,26 @@ class RunFolder:
         for name, target in targets.items():
             link(place / name, store / "made" / target)
 
+    def unlink_rounds(self, labels: Collection[str]) -> None:
+        """Remove the links of rounds that the latest run did not play; what they pointed at stays in the store."""
+        kept = {folder_name(label) for label in labels}
+        for place in (*self.path.glob("round-*"), self.path / "base"):
+            if place.is_dir():
+                for one in place.iterdir():
+                    if one.is_symlink():
+                        one.unlink()
+                if place.name not in kept and not any(place.iterdir()):
+                    place.rmdir()
+
     def link_model(self, target: Path) -> None:
         """Make `model/` point at the weights of the round that is kept."""
         link(self.path / "model", target)
+
+
+def folder_name(label: str) -> str:
+    """`round-00` for round 0, `base` for the base."""
+    number = label.removeprefix("round ")
+    return f"round-{int(number):02}" if number.isdigit() else number
 
 
 def link(path: Path, target: Path) -> None:

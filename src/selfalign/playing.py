@@ -87,6 +87,7 @@ def finish(folder: RunFolder, store: Store, run: Run, outcome: Outcome, *, metri
     from selfalign.report.html import write_report
     from selfalign.report.metrics import write_metrics
 
+    folder.unlink_rounds(outcome.labels)
     for event in folder.rounds():
         folder.link_round(event, store.root)
     kept = folder_of(outcome.models[outcome.best], store)

@@ -23,7 +23,7 @@ def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Re
         if len(turns) != 1:
             raise EngineError(
                 f"rendering.prompt 'instruction-response' takes prompts with one user turn, this one has {len(turns)}; "
-                "use 'chat' for conversations"
+                "set it to 'chat' for conversations (SPIN: method.generation_rendering.prompt)"
             )
         return f"### Instruction: {turns[0]}\n\n### Response: "
     if not tokenizer.chat_template:

@@ -81,7 +81,7 @@ class Run:
             try:
                 facts = self.executor.run(order, advance=self.listening(call))
                 record = {**described(call, facts), "size": asdict(size), "made_with": versions()}
-                record |= {"base": self.base, "round": self.round}
+                record |= {"base": self.base, "round": self.round, "made_by": self.maker(stage)}
                 self.store.seal(key, record)
             except RecipeError:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing was made: the input is at fault
@@ -97,6 +97,10 @@ class Run:
         self.tell(
             "made", stage=call.stage, key=key, **{name: facts[name] for name in ("rows", "dropped", "seconds", "notes")}
         )
+
+    def maker(self, stage: Stage[Any, Any]) -> str:
+        """The adapter a stage uses, with its settings (device, dtype …): no part of the key, but of the evidence."""
+        return {"serve": repr(self.engine), "train": repr(self.trainer)}.get(stage.needs, "")
 
     def failure(self, call: Call, error: BaseException, message: str) -> StageError:
         """An error as the user should read it: what, where, what is kept, what to do."""

@@ -65,7 +65,10 @@ def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
     partial = path.with_name(f"{path.name}.writing")
     try:
         table = pa.Table.from_pylist([plain(row) for row in rows], schema=schema_of(row_type))
-        parquet.write_table(table, partial, compression="zstd")
+        with partial.open("wb") as handle:
+            parquet.write_table(table, handle, compression="zstd")
+            handle.flush()
+            os.fsync(handle.fileno())  # a power cut must not leave an empty file under a finished name
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)

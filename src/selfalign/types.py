@@ -169,7 +169,8 @@ class Sampling:
     """How a model continues a prompt. `temperature` 0 is greedy; `top_p` 1 and `top_k` 0 keep the whole vocabulary.
 
     `length_percentile`, when set, replaces the limit by that percentile of the human answers' token lengths
-    (never above `max_new_tokens`), so that the model's answers cannot be told apart by their length alone.
+    (never above `max_new_tokens`), so that the model's answers cannot be told apart by their length alone. `trim`:
+    `left` removes blanks before the answer, as the released SPIN code does.
     """
 
     max_new_tokens: int = 256
@@ -177,6 +178,7 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 0
     length_percentile: float | None = None
+    trim: Literal["nothing", "left"] = "nothing"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,6 +244,14 @@ class Dpo:
 
 
 Objective = Sft | Dpo
+
+
+Value = TypeVar("Value")
+
+
+def at(schedule: tuple[Value, ...], number: int) -> Value:
+    """The value of round `number` (from 0) of a setting given round by round; the last one holds for later rounds."""
+    return schedule[min(number, len(schedule) - 1)]
 
 
 # ---------------------------------------------------------------------------------------------- a round

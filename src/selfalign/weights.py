@@ -22,6 +22,8 @@ from selfalign.unpacking import PACKED, bytes_digest, cache_folder, unpacked, un
 REMEMBERED_FROM_BYTES = 16 << 20
 DIGEST_BYTES = 16
 TOY_FOLDER = Path(__file__).parent / "embedded" / "toy"
+# A branch moves under its name; a commit does not.
+MOVING_REVISIONS = ("main", "master", "head")
 KNOWN_FORMS = ("embedded:toy", "embedded:smollm2", "embedded:gemma3-270m", "path:folder", "hf:org/name@revision")
 
 # What decides what a model says: weights, architecture, tokenizer, template, stop tokens. A README does not.
@@ -76,11 +78,13 @@ def pinned_hub(ref: str, rest: str) -> Model:
     """A model on the hub, named with a revision; its key is the reference, so name a commit."""
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", rest):
         raise RecipeError(f"{ref!r} is no hub reference; write hf:org/name@revision")
-    if "@" not in rest:
+    name, _, revision = rest.partition("@")
+    if not revision or revision.lower() in MOVING_REVISIONS:
+        fault = f"names the branch {revision!r}, which moves" if revision else "names no revision"
         raise RecipeError(
-            f"{ref} names no revision, so the model could change under a finished run; write {ref}@<commit>: the "
+            f"{ref} {fault}, so the model could change under a finished run; write hf:{name}@<commit>: the "
             "commit hash stands under 'Files and versions', 'History' on the model's page, or in the output of\n"
-            f"  python -c \"import huggingface_hub as h; print(h.HfApi().model_info('{rest}').sha)\""
+            f"  python -c \"import huggingface_hub as h; print(h.HfApi().model_info('{name}').sha)\""
         )
     return Model(ref)
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from selfalign import weights
-from selfalign.errors import StageError
+from selfalign.errors import StageError, StoreError
+from selfalign.keys import seed_of
 from selfalign.ports import LM, Advance, Engine, Order, Tokenizer, Trainer, TrainingOrder
 from selfalign.ports import Step as TrainingStep
 from selfalign.store import Store, write_text
@@ -134,15 +135,18 @@ def folder_of(model: Model, store: Store) -> Path | None:
 def in_shards(items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Row]], *, size: int) -> Iterator[Row]:
     """Work on items `size` at a time; a finished shard is kept and never computed again.
 
-    Shards are cut by position, so a resumed call cuts them as the first one did. Each is one file, written whole. What
-    `work_on` drops is kept with its shard; a `note` belongs after the loop, where a resumed call passes again.
+    Shards are cut by position, so a resumed call cuts them as the first one did; each is one file, written whole and
+    named by the ids in it, so a shard that was cut otherwise is not taken for this one. What `work_on` drops is kept
+    with its shard; a `note` belongs after the loop, where a resumed call passes again.
     """
     here = _work.get()
     assert here.row_type is not None
     folder = scratch()
     for number, shard in enumerate(chunks(items, size)):
-        path, refused = folder / f"shard-{number:05}.parquet", folder / f"shard-{number:05}.dropped.parquet"
-        if path.exists():
+        name = f"shard-{number:05}-{seed_of(*(str(getattr(item, 'id', item)) for item in shard)):016x}"
+        path, refused = folder / f"{name}.parquet", folder / f"{name}.dropped.parquet"
+        finished = shard_rows(path, here.row_type)
+        if finished is not None:
             here.dropped.extend(read_rows(refused, Dropped))
             here.advance(rows=len(shard))
         else:
@@ -150,7 +154,16 @@ def in_shards(items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Ro
             made = list(work_on(shard))
             write_rows(refused, here.dropped[before:], Dropped)
             write_rows(path, made, here.row_type)
-        yield from read_rows(path, here.row_type)
+            finished = list(read_rows(path, here.row_type))
+        yield from finished
+
+
+def shard_rows(path: Path, row_type: type) -> list[Any] | None:
+    """The rows of a finished shard; None when there is none, or none that can be read (a disk may lose a file)."""
+    try:
+        return list(read_rows(path, row_type)) if path.exists() else None
+    except StoreError:
+        return None
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

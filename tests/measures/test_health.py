@@ -31,6 +31,10 @@ def test_the_mean_of_distinct_parts_is_distinct_n() -> None:
     assert distinct_parts(["a", "b"], 2) == [None, None]
 
 
+def test_answers_that_repeat_nothing_have_one_value_whatever_their_lengths() -> None:
+    assert distinct_parts(["a b c d e f", "g h", "i"], 1) == pytest.approx([1.0, 1.0, 1.0])
+
+
 def test_distinct_n_by_hand() -> None:
     assert distinct_n(["a b a b", "a b"], 1) == 2 / 6
     assert distinct_n(["a b a b", "a b"], 2) == 2 / 4

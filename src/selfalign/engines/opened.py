@@ -119,13 +119,13 @@ def explained(doing: str) -> Iterator[None]:
         raise
     except torch.OutOfMemoryError as error:
         raise EngineError(
-            f"{doing}: the device ran out of memory; lower rows_at_once or tokens_at_once of the engine, "
-            "or set its dtype to bfloat16"
+            f"{doing}: the device ran out of memory; lower place.rows_at_once or "
+            "place.tokens_at_once, or set place.dtype to bfloat16"
         ) from error
     except Exception as error:
         reason = " ".join(str(error).split())[:500] or type(error).__name__
         if "can't allocate memory" in reason:
-            reason = "there is not enough memory; lower rows_at_once or tokens_at_once of the engine"
+            reason = "there is not enough memory; lower place.rows_at_once or place.tokens_at_once"
         raise EngineError(f"{doing}: {reason}") from error
 
 

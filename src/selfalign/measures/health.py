@@ -41,17 +41,20 @@ def distinct_n(texts: Iterable[str], n: int) -> float | None:
 
 
 def distinct_parts(texts: Sequence[str], n: int) -> list[float | None]:
-    """What each text adds to `distinct_n`, scaled so that their mean is exactly that; all None when it is None.
+    """Each text's value in `distinct_n`, such that their mean is exactly that; all None when it is None.
 
-    An n-gram that stands in the corpus k times adds 1/k where it stands. So a number about the whole corpus can be
-    compared item by item. One item's part may exceed 1: long texts add more.
+    An n-gram that stands in the corpus k times counts 1/k where it stands; so p of a text's m n-grams are its own, and
+    the measure is the ratio R = sum(p) / sum(m). The value is R + (p - R m) / mean(m), the ratio's linearisation:
+    resampling texts then varies what they repeat, not how long they are.
     """
     runs = [ngrams(text.split(), n) for text in texts]
     counts = Counter(run for one in runs for run in one)
     total = counts.total()
     if not total:
         return [None] * len(texts)
-    return [len(texts) * math.fsum(1 / counts[run] for run in one) / total for one in runs]
+    ratio, mean_length = len(counts) / total, total / len(texts)
+    own = [math.fsum(1 / counts[run] for run in one) for one in runs]
+    return [ratio + (part - ratio * len(one)) / mean_length for part, one in zip(own, runs, strict=True)]
 
 
 def repetition(answer: str, n: int = 2) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import ClassVar
 
-from selfalign.methods.schedule import at
 from selfalign.stages.train import train
-from selfalign.types import Chat, Lora, Model, Optimisation, Rendering, Round, Sft, Table
+from selfalign.types import Chat, Lora, Model, Optimisation, Rendering, Round, Sft, Table, at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,11 @@ class SupervisedFineTuning:
     optimisation: Optimisation = Optimisation(optimiser="rmsprop", batch_size=64)
     lora: Lora | None = None
     seed: int = 42
+
+    replaced: ClassVar[Mapping[str, str]] = {
+        "optimisation.learning_rate": "learning_rate",
+        "optimisation.num_train_epochs": "epochs",
+    }
 
     def play(self) -> Iterator[Round]:
         """One round: as many epochs as the method it is compared with spends sequences."""

@@ -6,17 +6,16 @@ answers from its own, itself being the frozen reference. No labels, no reward mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Literal
+from typing import ClassVar, Literal
 
-from selfalign.methods.schedule import at
 from selfalign.stages.generate import generate
 from selfalign.stages.score import score_pairs
 from selfalign.stages.shape import pair
 from selfalign.stages.train import train
-from selfalign.types import Chat, Dpo, Lora, Model, Optimisation, Pair, PairScore, Rendering, Round, Sampling, Table
+from selfalign.types import Chat, Dpo, Lora, Model, Optimisation, Pair, PairScore, Rendering, Round, Sampling, Table, at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,9 @@ class Spin:
     optimisation: Optimisation = Optimisation(optimiser="rmsprop", num_train_epochs=2, batch_size=64)
     lora: Lora | None = None
     seed: int = 42
+
+    # Fields of a shared setting that a schedule of this method replaces: a recipe that sets them is refused.
+    replaced: ClassVar[Mapping[str, str]] = {"optimisation.learning_rate": "learning_rate"}
 
     def play(self) -> Iterator[Round]:
         """Algorithm 1: the loop body is one iteration, `model` is theta_t, opponent and reference at once."""

@@ -72,6 +72,9 @@ def verdict(name: str, interval: Sequence[float]) -> str:
     _, low, high, items = interval[:4]
     if items < 2 or not (low > 0 or high < 0):  # the second also where an end is no number
         return "no clear change"
+    digits = DIGITS.get(name, MOST_DIGITS) + (2 if METRICS[name].share else 0)
+    if not (round(low, digits) or round(high, digits)):  # too small to print is too small to claim
+        return "no clear change"
     better = METRICS[name].better
     if better is None:
         return "higher" if low > 0 else "lower"

@@ -123,6 +123,9 @@ def likelihood_results(*, human: Table[AnswerScore], own: Table[AnswerScore]) ->
     """
     for one, other in zip(rows(human), rows(own), strict=True):
         yield Result(id=one.id, suite="nll", value=-one.log_probability / one.tokens)
+        if not other.tokens:
+            yield Result(id=one.id, suite="prefers_human", value=None, why="the model's own answer has no tokens")
+            continue
         preferred = one.log_probability / one.tokens > other.log_probability / other.tokens
         yield Result(id=one.id, suite="prefers_human", value=float(preferred))
 

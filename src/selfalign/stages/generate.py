@@ -47,7 +47,8 @@ def generate(
             seeds = [seed_of(seed, chat.id) for chat in shard]
             made = lm.generate(shard, sampling=capped, rendering=rendering, seeds=seeds, advance=advance)
             for chat, continuation in zip(shard, made, strict=True):
-                yield replace(chat, answer=continuation.text, finished=continuation.finished)
+                text = continuation.text.lstrip() if sampling.trim == "left" else continuation.text
+                yield replace(chat, answer=text, finished=continuation.finished)
 
         yield from in_shards(asked, answer, size=ROWS_PER_SHARD)
     note("max_new_tokens", limit)

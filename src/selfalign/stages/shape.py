@@ -30,6 +30,9 @@ def pair(*, chosen: Table[Chat], rejected: Table[Chat]) -> Iterator[Pair]:
         if chat.answer is None or other is None or other.answer is None:
             drop(chat.id, "no chosen answer" if chat.answer is None else "no rejected answer")
             continue
+        if not other.answer and not other.finished:
+            drop(chat.id, "the rejected answer is empty and was cut: nothing of it can be learned")
+            continue
         equal += chat.answer == other.answer
         yield Pair(
             id=chat.id, prompt=chat.prompt, chosen=chat.answer, rejected=other.answer,

@@ -19,9 +19,13 @@ def steps_to_train(optimisation: Optimisation, *, examples: int) -> int:
 
 
 def horizon(optimisation: Optimisation, *, examples: int) -> int:
-    """Over how many steps the learning rate is laid out: SPIN lays out 6 epochs and stops after 2 (§ 1.2)."""
-    epochs = optimisation.schedule_epochs or optimisation.num_train_epochs
-    return steps_per_epoch(optimisation, examples=examples) * epochs
+    """Over how many steps the learning rate is laid out: those trained, unless `schedule_epochs` says otherwise.
+
+    SPIN lays out 6 epochs and stops after 2 (appendix B.1).
+    """
+    if optimisation.schedule_epochs is None:
+        return steps_to_train(optimisation, examples=examples)
+    return steps_per_epoch(optimisation, examples=examples) * optimisation.schedule_epochs
 
 
 def learning_rate(optimisation: Optimisation, *, step: int, examples: int) -> float:

@@ -155,8 +155,8 @@ class TorchLoop:
             if not full:
                 raise
             raise EngineError(
-                f"training ran out of memory: lower micro_batch_tokens (now {self.micro_batch_tokens}), "
-                f"set gradient_checkpointing (now {self.gradient_checkpointing}), train with lora, "
+                f"training ran out of memory: lower place.micro_batch_tokens (now {self.micro_batch_tokens}), "
+                f"set place.gradient_checkpointing (now {self.gradient_checkpointing}), train with lora, "
                 "or shorten rows (rendering.max_length); the result stays the same up to rounding for the first two"
             ) from error
 
