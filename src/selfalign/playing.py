@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfalign import weights
-from selfalign.config import Recipe, adapters, read_recipe
+from selfalign.config import Recipe, read_recipe
 from selfalign.errors import RecipeError
 from selfalign.folder import Journal, RunFolder
 from selfalign.loop import Outcome, Plan, PlannedCall, planned, play
+from selfalign.place import adapters
 from selfalign.ports import Observer
 from selfalign.run import Run
 from selfalign.store import Store

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from selfalign.errors import SelfAlignError
 
@@ -45,55 +46,48 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"selfalign {version()}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
+    add_recipe_commands(commands)
+    add_run_commands(commands)
+    one = commands.add_parser(
+        "methods", help="list methods and their settings", description="Every method and setting."
+    )
+    one.set_defaults(command=methods)
+    says = "check this installation and a store"
+    one = commands.add_parser("doctor", help=says, description=says)
+    place = Path("runs/.store")
+    one.add_argument("--store", type=Path, default=place, help=f"the store to check (default: {place})")
+    one.set_defaults(command=doctor)
+    return top
+
+
+def add_recipe_commands(commands: Any) -> None:
+    """The commands that take a recipe."""
     for name, command, says in (
         ("run", run, "play a recipe's rounds; run it again to resume"),
         ("plan", plan, "list every call a run would make, with rows, tokens and time; loads no model"),
     ):
         one = commands.add_parser(name, help=says, description=says, epilog=EPILOGUE)
         one.add_argument("recipe", type=Path, help="a recipe, for example recipes/spin-laptop.yaml")
-        one.add_argument(
-            "-s",
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="override a setting: -s method.beta=[0.1,0.5]",
-        )
-        one.add_argument(
-            "-o", "--output", type=Path, metavar="FOLDER", help="the run's folder (default: runs/<recipe name>)"
-        )
+        says = "override a setting: -s method.beta=[0.1,0.5]"
+        one.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help=says)
+        if command is run:
+            says = "the run's folder (default: runs/<recipe name>)"
+            one.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=says)
         one.set_defaults(command=command)
+
+
+def add_run_commands(commands: Any) -> None:
+    """The commands that take a run's folder."""
     for name, command, says in (
         ("show", show, "print the table of a run"),
         ("report", report, "write one self-contained HTML file about a run"),
+        ("why", why, "what made a call run again: how it differs from the nearest earlier one"),
     ):
         one = commands.add_parser(name, help=says, description=says)
+        if command is why:
+            one.add_argument("key", help="a key, or the start of one, as 'plan' and the journal show it")
         one.add_argument("run", type=Path, help="the run's folder, for example runs/spin-laptop")
         one.set_defaults(command=command)
-    one = commands.add_parser(
-        "why",
-        help="what made a call run again",
-        description="The call behind a key, and how it differs from the nearest earlier one.",
-    )
-    one.add_argument("key", help="a key, or the start of one, as 'plan' and the journal show it")
-    one.add_argument("run", type=Path, help="the run's folder")
-    one.set_defaults(command=why)
-    one = commands.add_parser(
-        "methods",
-        help="list methods and their settings",
-        description="Every method with its settings and the paper's values.",
-    )
-    one.set_defaults(command=methods)
-    one = commands.add_parser(
-        "doctor",
-        help="check this installation and a store",
-        description="What is installed, what is missing, and whether the store is whole.",
-    )
-    one.add_argument(
-        "--store", type=Path, default=Path("runs/.store"), help="the store to check (default: runs/.store)"
-    )
-    one.set_defaults(command=doctor)
-    return top
 
 
 def version() -> str:
