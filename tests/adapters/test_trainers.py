@@ -483,7 +483,7 @@ def test_a_place_that_cannot_be_written_is_a_store_error(tiny: Path, tmp_path: P
 
 def test_running_out_of_memory_names_the_settings_to_lower() -> None:
     with (
-        pytest.raises(EngineError, match=r"out of memory: lower micro_batch_tokens \(now 512\)"),
+        pytest.raises(EngineError, match=r"out of memory: lower place.micro_batch_tokens \(now 512\)"),
         TorchLoop(micro_batch_tokens=512).memory_errors_named(),
     ):
         torch.empty(10**17)
