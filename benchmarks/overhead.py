@@ -46,6 +46,21 @@ def overhead(recipe: Path, repeats: int) -> list[tuple[float, float, int]]:
     return found
 
 
+def journal_shares(run: Path) -> None:
+    """Print the loop's share of every playing that made something, from a run's journal (whole seconds)."""
+    playings: list[list[dict]] = []
+    for line in (run / "journal.jsonl").read_text("utf-8").splitlines():
+        event = json.loads(line)
+        if event["event"] == "begun":
+            playings.append([])
+        playings[-1].append(event)
+    for events in playings:
+        inside = sum(event["seconds"] for event in events if event["event"] == "made")
+        first, last = (time.mktime(time.strptime(events[end]["time"], "%Y-%m-%dT%H:%M:%S%z")) for end in (0, -1))
+        if inside:
+            print(f"{run}: {last - first:.0f} s, {inside:.1f} s inside stage bodies")
+
+
 def seconds_of(command: list[str], repeats: int) -> list[float]:
     """Wall seconds of a command, run by run."""
     taken = []
@@ -61,7 +76,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--run", type=Path, help="only read the journal of this run")
     options = parser.parse_args()
+    if options.run:
+        journal_shares(options.run)
+        return
     repeats = options.repeats
     print("command                       seconds min / median / max")
     bare = seconds_of([sys.executable, "-c", "pass"], repeats)

@@ -214,4 +214,6 @@ def test_any_row_is_read_or_refused(row: dict[str, Any], answers: bool) -> None:
         lambda: instruction_of(row, "a"),
     ):
         with suppress(Misfit):
-            read()
+            made = read()
+            assert made.id
+            assert made.prompt, "what is read has a prompt"
