@@ -10,9 +10,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from selfalign.types import AnswerScore, Chat, Lora, Model, Objective, Optimisation, Rendering, Sampling
+from selfalign.types import (
+    AnswerScore,
+    Chat,
+    Embedding,
+    Lora,
+    Model,
+    Objective,
+    Optimisation,
+    Rendering,
+    Sampling,
+    Uncertainty,
+)
 
 
 class Advance(Protocol):
@@ -34,6 +45,7 @@ class Tokenizer(Protocol):
 
     eos_token: str | None
     eos_token_id: int | None
+    bos_token_id: int | None
     chat_template: Any
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
@@ -100,6 +112,24 @@ class LM(Protocol):
 
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
         """How many tokens each answer has as rendered (its end token included)."""
+
+    def embed(
+        self, chats: Sequence[Chat], *, rendering: Rendering, embedding: Embedding, advance: Advance = unheard
+    ) -> Any:
+        """One vector for each chat: a float32 array (N, D), the row of a chat the same whatever its neighbours.
+
+        `whiten` and `normalise` are not its business. Raises `EngineError` when the model has no such layer.
+        """
+
+    def uncertainty(
+        self,
+        chats: Sequence[Chat],
+        *,
+        rendering: Rendering,
+        over: Literal["all", "answer"],
+        advance: Advance = unheard,
+    ) -> list[Uncertainty]:
+        """How unsure the model is of the tokens after `all` positions of each chat, or before those of its `answer`."""
 
 
 class Engine(Protocol):

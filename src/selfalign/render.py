@@ -10,30 +10,54 @@ from selfalign.errors import EngineError
 from selfalign.ports import Rendered, Tokenizer
 from selfalign.types import Chat, Message, Rendering
 
+ALPACA_HEADER = "### Response:"
+ALPACA_TASK = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+    "\n\n### Instruction:\n{instruction}\n\n"
+)
+WRAPPER_HEADER = "### Response: "
+
 
 def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rendering) -> str:
     """The text before the answer, ending where the assistant begins to write.
 
+    With `context` `header` it is that ending alone: the header under which answers begin.
+
     Raises:
-        EngineError: the tokenizer has no chat template and the rendering asks for one, or the wrapper (single-turn by
+        EngineError: the tokenizer has no chat template and the rendering asks for one, or a wrapper (single-turn by
             definition, SPIN App. B.1) is given several user turns.
     """
+    if rendering.prompt == "chat":
+        return chat_text(tokenizer, prompt, rendering)
+    turns = [message.content for message in prompt if message.role == "user"]
+    if len(turns) != 1:
+        raise EngineError(
+            f"rendering.prompt {rendering.prompt!r} takes prompts with one user turn, this one has {len(turns)}; "
+            "set it to 'chat' for conversations (SPIN: method.generation_rendering.prompt)"
+        )
+    header = WRAPPER_HEADER if rendering.prompt == "instruction-response" else ALPACA_HEADER
+    if rendering.context == "header":
+        return header
     if rendering.prompt == "instruction-response":
-        turns = [message.content for message in prompt if message.role == "user"]
-        if len(turns) != 1:
-            raise EngineError(
-                f"rendering.prompt 'instruction-response' takes prompts with one user turn, this one has {len(turns)}; "
-                "set it to 'chat' for conversations (SPIN: method.generation_rendering.prompt)"
-            )
-        return f"### Instruction: {turns[0]}\n\n### Response: "
+        return f"### Instruction: {turns[0]}\n\n{header}"
+    return ALPACA_TASK.format(instruction=turns[0]) + header
+
+
+def chat_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rendering) -> str:
+    """The prompt in the tokenizer's own chat template, or only what the template puts before an answer."""
     if not tokenizer.chat_template:
         raise EngineError(
             "the model's tokenizer has no chat template; add a chat_template.jinja to the model folder "
-            "or set rendering.prompt to 'instruction-response'"
+            "or set rendering.prompt to 'instruction-response' or 'alpaca'"
         )
     messages = [{"role": message.role, "content": message.content} for message in with_system(prompt, rendering)]
     text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return text
+    if rendering.context == "prompt":
+        return text
+    before: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+    if not text.startswith(before):
+        raise EngineError("the chat template has no header of its own for answers; set rendering.prompt to 'alpaca'")
+    return text.removeprefix(before)
 
 
 def with_system(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Message, ...]:
@@ -46,9 +70,14 @@ def with_system(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Mess
 def prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[int]:
     """Token ids of the prompt as a generator sees it: at most `max_length` - 1, the oldest tokens cut first.
 
-    Templates write their own special tokens, so none are added.
+    Templates write their own special tokens, so none are added; `alpaca` is led by the begin token if there is one.
+    A template without a header gives the end token in its place: an answer's first token needs one before it.
     """
     ids = tokenizer.encode(prompt_text(tokenizer, chat.prompt, rendering), add_special_tokens=False)
+    if rendering.prompt == "alpaca" and tokenizer.bos_token_id is not None:
+        ids = [tokenizer.bos_token_id, *ids]
+    if not ids and rendering.context == "header":
+        ids = [end_token_id(tokenizer)]
     return ids[-max(1, rendering.max_length - 1) :]
 
 

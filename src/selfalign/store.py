@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from selfalign.errors import StoreError
-from selfalign.tables import disk_error, read_matrix, read_rows
+from selfalign.matrices import read_matrix
+from selfalign.tables import disk_error, read_rows
 from selfalign.types import ROW_TYPES
 
 RECORD = "call.json"

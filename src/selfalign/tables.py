@@ -6,7 +6,6 @@ Reads and writes one file at a time, each whole or not at all. It does not know 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import types as builtin_types
 from collections.abc import Iterator, Sequence
@@ -93,39 +92,6 @@ def read_rows(path: Path, row_type: type) -> Iterator[Any]:
     hints = hints_of(row_type)
     for row in table.to_pylist():
         yield row_type(**{name: typed(value, hints[name]) for name, value in row.items()})
-
-
-def write_matrix(folder: Path, row_ids: Sequence[str], values_ND: Any) -> None:
-    """Write a float32 array (N, D) as `matrix.npy` and its row ids as `ids.json`, each whole or not at all.
-
-    Raises:
-        StoreError: the disk is full or not writable.
-    """
-    import numpy
-
-    partial = folder / "matrix.npy.writing"
-    try:
-        (folder / "ids.json.writing").write_text(json.dumps(list(row_ids)), "utf-8")
-        os.replace(folder / "ids.json.writing", folder / "ids.json")
-        with partial.open("wb") as handle:
-            numpy.save(handle, values_ND, allow_pickle=False)
-        os.replace(partial, folder / "matrix.npy")
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise disk_error(folder / "matrix.npy", error) from error
-
-
-def read_matrix(folder: Path) -> tuple[list[str], Any]:
-    """The row ids and the memory-mapped float32 array (N, D) that `write_matrix` wrote."""
-    import numpy
-
-    try:
-        row_ids: list[str] = json.loads((folder / "ids.json").read_text("utf-8"))
-        return row_ids, numpy.load(folder / "matrix.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{folder} holds no readable matrix ({error}); 'selfalign doctor' names broken files"
-        ) from error
 
 
 def plain(value: Any) -> Any:

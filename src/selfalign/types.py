@@ -97,6 +97,57 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Uncertainty:
+    """How unsure a model is of the next token, averaged over a row's positions.
+
+    `logit` and `logit_margin` are the largest logit and its lead over the second, as the released DiverseEvol code
+    takes them; `probability` and `probability_margin` the same of the softmax; `entropy` in nats.
+    """
+
+    id: str
+    tokens: int
+    logit: float
+    logit_margin: float
+    probability: float
+    probability_margin: float
+    entropy: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One number about a row; `value` is None when it could not be computed, and then `why` says why."""
+
+    id: str
+    value: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A row that was selected, and why.
+
+    `order` counts from 0 over everything chosen so far. `value` is in the unit of `by` (the distance to the nearest
+    row chosen before, a score …); `nearest` is the id of that row. Both are None where there is nothing to tell.
+    """
+
+    id: str
+    order: int
+    by: str
+    value: float | None = None
+    nearest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetMeasure:
+    """One measure of a chosen set beside the pool it was chosen from; None where it has no meaning."""
+
+    id: str
+    says: str
+    chosen: float | None
+    pool: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dropped:
     """A row a stage refused, and the reason."""
 
@@ -186,16 +237,39 @@ class Rendering:
     """How rows become the token ids a model sees.
 
     `prompt`: `chat` is the tokenizer's own chat template; `instruction-response` is SPIN's generation wrapper
-    ("### Instruction: … ### Response: "). `answer_end`: `natural` appends one end token to a finished answer and none
-    to a cut one; `official-double` reproduces the released SPIN code (EOS, newline, EOS; the earlier end tokens hidden
-    from attention; cut answers end like finished ones). `system` is put before prompts that have no system message.
+    ("### Instruction: … ### Response: "); `alpaca` is the template base models are tuned with on Alpaca-like sets,
+    led by the tokenizer's begin token. `context`: what an answer is read after, the whole prompt or only the header
+    under which answers begin (the "direct" score of instruction-following difficulty).
+
+    `answer_end`: `natural` appends one end token to a finished answer and none to a cut one; `official-double`
+    reproduces the released SPIN code (EOS, newline, EOS; the earlier end tokens hidden from attention; cut answers
+    end like finished ones). `system` is put before prompts that have no system message.
     """
 
-    prompt: Literal["chat", "instruction-response"] = "chat"
+    prompt: Literal["chat", "instruction-response", "alpaca"] = "chat"
+    context: Literal["prompt", "header"] = "prompt"
     answer_end: Literal["natural", "official-double"] = "natural"
     system: str | None = None
     max_length: int = 2048
     max_prompt_length: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding:
+    """How a row becomes one vector: hidden states of `layer`, averaged over some of its tokens, in float32.
+
+    `layer` indexes the hidden states as transformers does: 0 is the input embeddings, -1 the last, after the final
+    norm. `pooling`: the mean over `all` tokens (template included, as the released DiverseEvol code) or over those of
+    the `answer` (its end token included), or the state of the `last` token. `text`: what is read, the training
+    sequence or the prompt alone. `whiten` keeps so many whitened components, of unit length; None leaves the vectors
+    as they are. `normalise`: `unit` gives every vector length 1.
+    """
+
+    text: Literal["prompt-and-answer", "prompt"] = "prompt-and-answer"
+    pooling: Literal["all", "answer", "last"] = "all"
+    layer: int = -1
+    whiten: int | None = None
+    normalise: Literal["nothing", "unit"] = "nothing"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,9 +340,24 @@ class Round:
     answers: Table[Chat] | None = None
     started_from: Model | None = None
     reference: Model | None = None
+    chosen: tuple[Table[Choice], ...] = ()
+    selection: Table[SetMeasure] | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
 
 ROW_TYPES: dict[str, type] = {
-    row.__name__: row for row in (Chat, Pair, Instruction, AnswerScore, PairScore, Result, Dropped)
+    row.__name__: row
+    for row in (
+        Chat,
+        Pair,
+        Instruction,
+        AnswerScore,
+        PairScore,
+        Uncertainty,
+        Score,
+        Choice,
+        SetMeasure,
+        Result,
+        Dropped,
+    )
 }

@@ -22,10 +22,11 @@ from typing import Any, TypeVar
 from selfalign import weights
 from selfalign.errors import StageError, StoreError
 from selfalign.keys import seed_of
+from selfalign.matrices import GrowingMatrix, write_ids, write_matrix
 from selfalign.ports import LM, Advance, Engine, Order, Tokenizer, Trainer, TrainingOrder
 from selfalign.ports import Step as TrainingStep
 from selfalign.store import Store, write_text
-from selfalign.tables import read_rows, write_matrix, write_rows
+from selfalign.tables import read_rows, write_rows
 from selfalign.types import ROW_TYPES, Dropped, Matrix, Model, Table
 
 Row = TypeVar("Row")
@@ -68,15 +69,32 @@ def keep_matrix(row_ids: Sequence[str], values_ND: Any) -> None:
     Raises:
         StageError: ids and rows differ in number, or a row holds a value that is not finite (names it).
     """
-    import numpy
-
-    values_ND = numpy.asarray(values_ND, dtype=numpy.float32)
-    if len(row_ids) != len(values_ND):
-        raise StageError(f"{len(row_ids)} row ids came with a matrix of {len(values_ND)} rows")
-    finite_N = numpy.isfinite(values_ND).all(axis=1)
-    if not finite_N.all():
-        raise StageError(f"row {row_ids[int(finite_N.argmin())]!r} of the matrix holds a value that is not finite")
     write_matrix(_work.get().folder, row_ids, values_ND)
+
+
+def keep_vectors(items: Iterable[Item], vectors_of: Callable[[list[Item]], Any], *, size: int) -> None:
+    """Make this call's result the float32 matrix of one vector for each item, `size` items at a time.
+
+    A finished shard is kept and never computed again; see `in_shards`.
+
+    Raises:
+        StageError: there are no items, `vectors_of` gave another number of rows, or a value is not finite.
+    """
+    here, given = _work.get(), list(items)
+    if not given:
+        raise StageError("there are no rows to embed; look at what the stages before dropped, and why")
+    row_ids = [str(getattr(item, "id", item)) for item in given]
+    growing = GrowingMatrix(scratch(), len(given))
+    for number, shard in enumerate(chunks(given, size)):
+        start = number * size
+        ids = row_ids[start : start + len(shard)]
+        name = shard_name(number, shard)
+        if growing.has(name):
+            here.advance(rows=len(shard))
+        else:
+            growing.put(name, start, vectors_of(shard), ids)
+    write_ids(here.folder, row_ids)
+    growing.moved_to(here.folder)
 
 
 def scratch() -> Path:
@@ -143,7 +161,7 @@ def in_shards(items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Ro
     assert here.row_type is not None
     folder = scratch()
     for number, shard in enumerate(chunks(items, size)):
-        name = f"shard-{number:05}-{seed_of(*(str(getattr(item, 'id', item)) for item in shard)):016x}"
+        name = shard_name(number, shard)
         path, refused = folder / f"{name}.parquet", folder / f"{name}.dropped.parquet"
         finished = shard_rows(path, here.row_type)
         if finished is not None:
@@ -156,6 +174,11 @@ def in_shards(items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Ro
             write_rows(path, made, here.row_type)
             finished = list(read_rows(path, here.row_type))
         yield from finished
+
+
+def shard_name(number: int, shard: Sequence[Any]) -> str:
+    """A name for a shard by its place and the ids in it."""
+    return f"shard-{number:05}-{seed_of(*(str(getattr(item, 'id', item)) for item in shard)):016x}"
 
 
 def shard_rows(path: Path, row_type: type) -> list[Any] | None:

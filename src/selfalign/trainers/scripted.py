@@ -23,6 +23,7 @@ class WordTokenizer:
 
     eos_token: str | None = "<end>"  # noqa: S105 - a token of text
     eos_token_id: int | None = 256
+    bos_token_id: int | None = None
     chat_template: Any = field(default="{role}: {content}")
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
