@@ -1,0 +1,93 @@
+"""What a chosen set is like beside its pool: length, language, coverage, diversity.
+
+Published gains of selection are confounded with answer length, and k-center picks outliers by design: noise, code,
+other languages. So every chosen set is described, not only scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import mean
+from typing import Any
+
+from selfalign.measures.diversity import mean_nearest_distance, vendi_score
+from selfalign.measures.health import answer_words, near_duplicates
+from selfalign.measures.languages import language_mix
+from selfalign.selection.k_center import nearest_chosen
+from selfalign.stage import Size, stage
+from selfalign.types import Chat, Choice, Matrix, SetMeasure, Table
+from selfalign.work import matrix, rows
+
+MOST_LANGUAGES = 6
+NEAR_DUPLICATE_OVERLAP = 0.7
+MOST_TEXTS = 2_000
+
+
+def described_size(size: Callable[[Any], Size], **_: Any) -> Size:
+    """About a dozen measures."""
+    return Size(12)
+
+
+@stage(version=1, needs="driver", expect=described_size)
+def describe_selection(
+    pool: Table[Chat], choices: tuple[Table[Choice], ...], vectors: tuple[Matrix, ...]
+) -> Iterator[SetMeasure]:
+    """Measures of the chosen rows beside those of the whole pool; with `vectors`, of coverage and diversity too."""
+    chats = list(rows(pool))
+    ids = {choice.id for table in choices for choice in rows(table)}
+    chosen = [chat for chat in chats if chat.id in ids]
+    yield SetMeasure(id="rows", says="rows", chosen=float(len(chosen)), pool=float(len(chats)))
+    yield from of_texts(chosen, chats)
+    for one in vectors:
+        yield from of_vectors(one, ids)
+
+
+def of_texts(chosen: Sequence[Chat], chats: Sequence[Chat]) -> Iterator[SetMeasure]:
+    """Lengths, languages and repeated answers."""
+    for name, says, measure in (
+        ("prompt_words", "words in a prompt, mean", prompt_words),
+        ("answer_words", "words in an answer, mean", lambda chat: answer_words(chat.answer or "")),
+    ):
+        yield SetMeasure(id=name, says=says, chosen=mean(map(measure, chosen)), pool=mean(map(measure, chats)))
+    mixes = [language_mix([text_of(chat) for chat in some]) for some in (chosen, chats)]
+    largest = sorted(set().union(*mixes), key=lambda name: (-max(mix.get(name, 0.0) for mix in mixes), name))
+    for name in largest[:MOST_LANGUAGES]:
+        one, other = (mix.get(name, 0.0) for mix in mixes)
+        yield SetMeasure(id=f"language:{name}", says=f"share of rows in language '{name}'", chosen=one, pool=other)
+    one, other = map(repeated_share, (chosen, chats))
+    says = f"share of rows that nearly repeat an earlier one (of the first {MOST_TEXTS:,})"
+    yield SetMeasure(id="near_duplicate", says=says, chosen=one, pool=other)
+
+
+def of_vectors(vectors: Matrix, ids: set[str]) -> Iterator[SetMeasure]:
+    """How well the chosen vectors cover all, and how different they are from one another."""
+    row_ids, values_ND = matrix(vectors)
+    places = [place for place, row_id in enumerate(row_ids) if row_id in ids]
+    distance_N, _ = nearest_chosen(values_ND, places)
+    says = "largest distance of a row of the pool to its nearest chosen row"
+    yield SetMeasure(id="covering_radius", says=says, chosen=float(distance_N.max()), pool=0.0)
+    says = "distance of a row of the pool to its nearest chosen row, mean"
+    yield SetMeasure(id="covering_mean", says=says, chosen=float(distance_N.mean()), pool=0.0)
+    chosen_ND = values_ND[places]
+    says = "distance of a row to its nearest other row of the set, mean"
+    one, other = mean_nearest_distance(chosen_ND), mean_nearest_distance(values_ND)
+    yield SetMeasure(id="nearest_other", says=says, chosen=one, pool=other)
+    few, many = vendi_score(chosen_ND), vendi_score(values_ND)
+    says = f"Vendi score, the effective number of different rows (over {few.rows:,} chosen and {many.rows:,} of all)"
+    yield SetMeasure(id="vendi", says=says, chosen=few.score, pool=many.score)
+
+
+def prompt_words(chat: Chat) -> int:
+    """How many words the user's part has."""
+    return sum(answer_words(message.content) for message in chat.prompt if message.role == "user")
+
+
+def text_of(chat: Chat) -> str:
+    """What of a chat tells its language: the user's words and the answer."""
+    return " ".join([*(one.content for one in chat.prompt if one.role == "user"), chat.answer or ""])
+
+
+def repeated_share(chats: Sequence[Chat]) -> float:
+    """The share of rows whose text nearly repeats an earlier one."""
+    texts = [text_of(chat) for chat in chats[:MOST_TEXTS]]
+    return sum(near_duplicates(texts, threshold=NEAR_DUPLICATE_OVERLAP)) / max(1, len(texts))
