@@ -11,18 +11,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from selfalign.engines.cpu_linear import quicken
 from selfalign.engines.decode import Limits, Prompt, decode
-from selfalign.engines.scoring import answer_log_probabilities, head_is_plain
+from selfalign.engines.embedding import embeddings, sequences_to_read
+from selfalign.engines.scoring import answer_log_probabilities, head_is_plain, is_causal
+from selfalign.engines.unsureness import uncertainties
 from selfalign.errors import EngineError
 from selfalign.ports import Advance, Continuation, unheard
-from selfalign.render import answer_ids, prompt_ids, rendered_together
-from selfalign.types import AnswerScore, Chat, Rendering, Sampling
+from selfalign.render import answer_ids, prompt_ids, rendered, rendered_together
+from selfalign.types import AnswerScore, Chat, Embedding, Rendering, Sampling, Uncertainty
 from selfalign.unpacking import quiet_transformers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -30,13 +32,18 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model in memory with its tokenizer. `stop_ids` end an answer; `plain_head` says how logits are made."""
+    """A model in memory with its tokenizer.
+
+    `stop_ids` end an answer; `plain_head` says how logits are made; `decoder_only` is False for an encoder, or half of
+    an encoder-decoder, which open as language models too.
+    """
 
     name: str
     model: Any
     tokenizer: Any
     stop_ids: frozenset[int]
     plain_head: bool
+    decoder_only: bool
 
 
 # The last loaded model and what it was loaded from. One slot: two models at once is how memory runs out.
@@ -99,7 +106,9 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -
         model = model.to(device).eval().requires_grad_(False)
         if device.type == "cpu" and dtype == torch.float32:
             quicken(model)
-        return Loaded(name, model, tokenizer, stop_ids(model, tokenizer), head_is_plain(model))
+        config = AutoConfig.from_pretrained(str(folder), **source)  # a model's own says nothing of the half left out
+        decoder_only = not config.is_encoder_decoder and is_causal(model)
+        return Loaded(name, model, tokenizer, stop_ids(model, tokenizer), head_is_plain(model), decoder_only)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
@@ -207,3 +216,49 @@ class OpenedModel:
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
         """How many tokens each answer has as rendered."""
         return [len(answer_ids(self.loaded.tokenizer, chat, rendering)) for chat in chats]
+
+    def embed(
+        self, chats: Sequence[Chat], *, rendering: Rendering, embedding: Embedding, advance: Advance = unheard
+    ) -> Any:
+        """One vector for each chat, float32 (N, D); see `ports.LM` and `embedding`."""
+        self.check_decoder_only()
+        sequences = sequences_to_read(self.loaded.tokenizer, chats, rendering=rendering, embedding=embedding)
+        with explained(f"embedding with {self.loaded.name}"):
+            return embeddings(
+                self.loaded.model,
+                sequences,
+                names=[chat.id for chat in chats],
+                embedding=embedding,
+                tokens_at_once=self.tokens_at_once,
+                done=lambda rows, tokens: advance(rows=rows, tokens=tokens),
+            )
+
+    def uncertainty(
+        self,
+        chats: Sequence[Chat],
+        *,
+        rendering: Rendering,
+        over: Literal["all", "answer"],
+        advance: Advance = unheard,
+    ) -> list[Uncertainty]:
+        """How unsure the model is of each chat's tokens; see `ports.LM` and `unsureness`."""
+        self.check_decoder_only()
+        sequences = [rendered(self.loaded.tokenizer, chat, rendering) for chat in chats]
+        with explained(f"measuring uncertainty with {self.loaded.name}"):
+            return uncertainties(
+                self.loaded.model,
+                sequences,
+                names=[chat.id for chat in chats],
+                over=over,
+                tokens_at_once=self.tokens_at_once,
+                plain_head=self.loaded.plain_head,
+                done=lambda rows, tokens: advance(rows=rows, tokens=tokens),
+            )
+
+    def check_decoder_only(self) -> None:
+        """Refuse a model whose states are not those of a reader from left to right."""
+        if not self.loaded.decoder_only:
+            raise EngineError(
+                f"{self.loaded.name} is not a decoder-only language model: its states depend on later tokens or on an "
+                "encoder's; name another with a decoder alone (Llama, Qwen, GPT-2 and their like)"
+            )

@@ -7,20 +7,26 @@ without a tensor library. It does not know tokens: its token is a word.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from selfalign.errors import EngineError
 from selfalign.keys import seed_of
 from selfalign.ports import Advance, Continuation, unheard
-from selfalign.types import AnswerScore, Chat, Model, Rendering, Sampling
+from selfalign.render import with_system
+from selfalign.types import AnswerScore, Chat, Embedding, Model, Rendering, Sampling, Uncertainty
 
 SCRIPT = "script.json"
 BABBLE = ("well", "perhaps", "stone", "river", "often", "blue", "seven", "and", "maybe", "so", "under", "light")
+DIMENSIONS = 16
+# How much of an embedding is the model's own sense of a word, at full skill; the rest is the same for every model.
+OWN_SENSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +101,114 @@ class ScriptedLM:
     def logprob(
         self, groups: Sequence[tuple[Chat, ...]], *, rendering: Rendering, advance: Advance = unheard
     ) -> list[tuple[AnswerScore, ...]]:
-        """A fixed price a word, lower with more skill, with a spread that depends on the text alone."""
-        advance(rows=len(groups), tokens=sum(len((chat.answer or "").split(" ")) for group in groups for chat in group))
-        return [tuple(self.scored(chat) for chat in group) for group in groups]
+        """A fixed price a word, lower with more skill, with a spread that depends on the text alone.
 
-    def scored(self, chat: Chat) -> AnswerScore:
+        Without its prompt (`context` `header`) most answers are dearer, by up to twice; a few are cheaper.
+        """
+        advance(rows=len(groups), tokens=sum(len((chat.answer or "").split(" ")) for group in groups for chat in group))
+        return [tuple(self.scored(chat, rendering) for chat in group) for group in groups]
+
+    def scored(self, chat: Chat, rendering: Rendering) -> AnswerScore:
         """The score of one answer."""
         if chat.answer is None:
             raise EngineError(f"row {chat.id!r} has no answer to score")
         tokens = len(chat.answer.split(" ")) + int(chat.finished)
-        spread = (seed_of(chat.id, chat.answer) % 1000) / 1000
-        return AnswerScore(
-            id=chat.id, log_probability=-tokens * (3.0 - 2.0 * self.script.skill + spread), tokens=tokens
-        )
+        price = 3.0 - 2.0 * self.script.skill + spread(chat.id, chat.answer)
+        if rendering.context == "header":
+            price *= 0.9 + spread("header", chat.id, chat.answer)
+        return AnswerScore(id=chat.id, log_probability=-tokens * price, tokens=tokens)
 
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
         """Words of each answer, its end counted when it came."""
         return [len((chat.answer or "").split(" ")) + int(chat.finished) for chat in chats]
+
+    def embed(
+        self, chats: Sequence[Chat], *, rendering: Rendering, embedding: Embedding, advance: Advance = unheard
+    ) -> Any:
+        """The mean of a vector for each word: equal texts are equal, texts that share words are near.
+
+        What this model makes of a word grows with its skill, so that a trained one sees other neighbours. Layers are
+        all the same to it.
+        """
+        import numpy
+
+        vectors_ND = numpy.zeros((len(chats), DIMENSIONS), dtype=numpy.float32)
+        for row, chat in enumerate(chats):
+            words = words_to_embed(chat, rendering, embedding)
+            own = [word_vector(self.script.name, word) for word in words]
+            common = [word_vector("", word) for word in words]
+            vectors_ND[row] = numpy.mean(common, axis=0) + OWN_SENSE * self.script.skill * numpy.mean(own, axis=0)
+            advance(rows=1, tokens=len(words))
+        return vectors_ND
+
+    def uncertainty(
+        self,
+        chats: Sequence[Chat],
+        *,
+        rendering: Rendering,
+        over: Literal["all", "answer"],
+        advance: Advance = unheard,
+    ) -> list[Uncertainty]:
+        """Numbers that depend on the text, and on the skill: who knows more doubts less."""
+        measured = [self.doubts(chat, rendering, over) for chat in chats]
+        advance(rows=len(chats), tokens=sum(row.tokens for row in measured))
+        return measured
+
+    def doubts(self, chat: Chat, rendering: Rendering, over: Literal["all", "answer"]) -> Uncertainty:
+        """The uncertainty of one row."""
+        words = answer_words(chat) if over == "answer" else [*prompt_words(chat, rendering), *answer_words(chat)]
+        if not words:
+            raise EngineError(f"row {chat.id!r} has no answer tokens to be unsure of; drop it or measure over 'all'")
+        doubt = (1 - 0.8 * self.script.skill) * (0.2 + 0.8 * spread(*words))
+        return Uncertainty(
+            id=chat.id,
+            tokens=len(words),
+            logit=20 - 10 * doubt,
+            logit_margin=5 * (1 - doubt) * (0.5 + spread("margin", *words)),
+            probability=1 - 0.9 * doubt,
+            probability_margin=(1 - doubt) * (1 - 0.5 * spread("margin", *words)),
+            entropy=4 * doubt,
+        )
+
+
+def spread(*parts: str) -> float:
+    """A number from 0 to 1 that depends on texts alone."""
+    return (seed_of(*parts) % 1000) / 1000
+
+
+def prompt_words(chat: Chat, rendering: Rendering) -> list[str]:
+    """The words a scripted model reads before an answer: the header alone, or what was said and by whom."""
+    said = with_system(chat.prompt, rendering) if rendering.context == "prompt" else ()
+    return [*(word for message in said for word in (message.role, *message.content.split())), "assistant"]
+
+
+def answer_words(chat: Chat) -> list[str]:
+    """The words of an answer, its end among them if it came."""
+    if chat.answer is None:
+        raise EngineError(f"row {chat.id!r} has no answer to read; generate one or leave the row out")
+    return [*chat.answer.split(), *(["<end>"] if chat.finished else [])]
+
+
+def words_to_embed(chat: Chat, rendering: Rendering, embedding: Embedding) -> list[str]:
+    """The words whose vectors are averaged."""
+    if embedding.text == "prompt":
+        if embedding.pooling == "answer":
+            raise EngineError("embedding.pooling 'answer' needs an answer to read: embedding.text 'prompt-and-answer'")
+        words = prompt_words(chat, rendering)
+    elif chat.answer is None:
+        raise EngineError(f"row {chat.id!r} has no answer to embed; set embedding.text to 'prompt'")
+    else:
+        words = answer_words(chat)
+        if embedding.pooling != "answer":
+            words = [*prompt_words(chat, rendering), *words]
+    if not words:
+        raise EngineError(f"row {chat.id!r} has no answer to average over; set embedding.pooling to 'all'")
+    return words[-1:] if embedding.pooling == "last" else words
+
+
+def word_vector(name: str, word: str) -> Any:
+    """The vector of a word as the model `name` sees it, values from -1 to 1."""
+    import numpy
+
+    digest = hashlib.blake2b(f"{name} {word}".encode("utf-8", "replace"), digest_size=4 * DIMENSIONS).digest()
+    return numpy.frombuffer(digest, dtype="<u4").astype(numpy.float32) / 2**31 - 1
