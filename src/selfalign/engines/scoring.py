@@ -149,7 +149,7 @@ def token_log_probabilities(
         return torch.zeros(0, dtype=torch.float64)
     values = []
     chunks = logit_chunks(model, inputs, row_A, from_A, plain_head=plain_head)
-    for logits_AV, chunk_A in zip(chunks, token_A.split(HEAD_ROWS), strict=True):
+    for logits_AV, chunk_A in zip(chunks, torch.split(token_A, HEAD_ROWS), strict=True):
         chosen_A = logits_AV.gather(1, chunk_A[:, None])[:, 0]
         values.append((chosen_A - logits_AV.logsumexp(dim=-1)).double())
     return torch.cat(values)
@@ -170,5 +170,5 @@ def logit_chunks(
         ).logits
         states_AD = states_AD[row_A, from_A - first]
         head = torch.nn.Identity()
-    for some_AD in states_AD.split(HEAD_ROWS):
+    for some_AD in torch.split(states_AD, HEAD_ROWS):
         yield head(some_AD).float()
