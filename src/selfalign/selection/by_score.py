@@ -179,9 +179,10 @@ def band(
     low, high = (nearest_rank(values_N[ordered_M], share) for share in (low_percentile, high_percentile))
     within_M = ordered_M[(values_N[ordered_M] >= low) & (values_N[ordered_M] <= high)]
     if not 1 <= count <= len(within_M):
+        fewer = f"ask for 1 to {len(within_M)}, or widen the band" if len(within_M) else "leave in rows with a score"
         raise StageError(
             f"{count} rows were to be picked from percentile {low_percentile:g} to {high_percentile:g}, where "
-            f"{len(within_M)} of {len(values_N)} rows lie: ask for 1 to {len(within_M)}, or widen the band"
+            f"{len(within_M)} of {len(values_N)} rows lie: {fewer}"
         )
     places = [(2 * number + 1) * len(within_M) // (2 * count) for number in range(count)]
     return picked(values_N, within_M[places])

@@ -98,8 +98,9 @@ class Frame:
 
     def rows(self, rows_B: Any) -> Any:
         """Those rows in the frame, [B, D]."""
-        block_BD = read(self.vectors_ND, rows_B).astype(self.kind)
-        block_BD *= self.kind.type(self.scale)
+        import numpy
+
+        block_BD = numpy.multiply(read(self.vectors_ND, rows_B), self.kind.type(self.scale), dtype=self.kind)
         block_BD -= self.middle_D
         return block_BD
 
