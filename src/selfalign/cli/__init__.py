@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from selfalign.cli.selecting import SELECT, SELECT_OPTIONS
 from selfalign.errors import SelfAlignError
 
 EPILOGUE = "Exit codes: 0 ok, 1 failed, 2 bad usage or recipe, 3 no round beat the base, 130 interrupted and resumable."
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     add_recipe_commands(commands)
     add_run_commands(commands)
+    add_select(commands)
     one = commands.add_parser(
         "methods", help="list methods and their settings", description="Every method and setting."
     )
@@ -90,6 +92,22 @@ def add_run_commands(commands: Any) -> None:
         one.set_defaults(command=command)
 
 
+def add_select(commands: Any) -> None:
+    """The command that picks rows without training anything."""
+    says = "pick the rows of a dataset that tell most; trains nothing"
+    one = commands.add_parser("select", help=says, description=SELECT, epilog=EPILOGUE)
+    one.add_argument(
+        "data", help="rows.jsonl, .csv, .json, .parquet, embedded:set#split or hub:org/name@revision#split"
+    )
+    one.add_argument("--n", required=True, metavar="ROWS", help="how many rows: 500, or a share of all such as 5%%")
+    for name, more in SELECT_OPTIONS:
+        one.add_argument(name, **more)
+    one.add_argument("--store", type=Path, default=Path("runs/.store"), help="where results are kept (%(default)s)")
+    says = "where to write (default: selected/<data>-<selector>-<rows>)"
+    one.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=says)
+    one.set_defaults(command=select)
+
+
 def version() -> str:
     """The installed version."""
     from importlib import metadata
@@ -112,6 +130,20 @@ def run(options: argparse.Namespace) -> int:
     made = "nothing to do, all of it was made before" if played.calls_made == 0 else f"{played.calls_made} calls made"
     console().print(f"{made}; {time.monotonic() - started:.0f} s", highlight=False)
     return 0 if played.beat_base else 3
+
+
+def select(options: argparse.Namespace) -> int:
+    """Pick rows."""
+    from selfalign.cli.console import console, print_selection
+    from selfalign.cli.progress import shown_on
+    from selfalign.selecting.command import select_rows
+    from selfalign.selecting.wish import wish_of
+
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    started = time.monotonic()
+    done = select_rows(wish_of(vars(options)), observers=(shown_on(console()),))
+    print_selection(done, seconds=time.monotonic() - started)
+    return 0
 
 
 def plan(options: argparse.Namespace) -> int:

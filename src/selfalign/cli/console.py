@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 from functools import cache
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -16,6 +17,10 @@ from selfalign.folder import RunFolder
 from selfalign.loop import PlannedCall
 from selfalign.methods import METHODS
 from selfalign.report.table import conclusions, rounds_table
+from selfalign.report.visible import visible
+
+if TYPE_CHECKING:
+    from selfalign.selecting.command import Done
 
 
 @cache
@@ -77,6 +82,16 @@ def print_rounds(folder: RunFolder, metric: str) -> None:
         console().print(rounds_table(rounds, split))
     for sentence in conclusions(rounds, metric):
         console().print(sentence, highlight=False, soft_wrap=True)
+
+
+def print_selection(done: Done, *, seconds: float) -> None:
+    """Three lines about a selection, and where its files are."""
+    for line in done.summary:
+        console().print(visible(line), highlight=False, markup=False, soft_wrap=True)
+    for name, path in (("chosen", done.output.chosen), ("why", done.output.why), ("report", done.output.report)):
+        console().print(f"{name + ':':<8}{visible(str(path))}", highlight=False, markup=False, soft_wrap=True)
+    made = f"{done.calls_made} calls made" if done.calls_made else "nothing to compute, all of it was made before"
+    console().print(f"{made}; {seconds:.0f} s", highlight=False)
 
 
 def print_methods() -> None:

@@ -196,10 +196,12 @@ def loss_chart(losses: Sequence[float], *, first_step: int, title: str, name: st
     return svg(parts, title=title, description=f"Loss over {len(losses)} steps: {ends}.", name=name)
 
 
-def svg(parts: Sequence[str], *, title: str, description: str, name: str) -> str:
+def svg(
+    parts: Sequence[str], *, title: str, description: str, name: str, size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> str:
     """A drawing that scales with its column and says in words what it shows."""
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{name}-title {name}-said">'
+        f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-labelledby="{name}-title {name}-said">'
         f'<title id="{name}-title">{escape(visible(title))}</title>'
         f'<desc id="{name}-said">{escape(visible(description))}</desc>{"".join(parts)}</svg>'
     )

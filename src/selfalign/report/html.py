@@ -30,7 +30,7 @@ def write_report(folder: RunFolder, *, metric: str) -> Path:
     """
     told = story(gathered(folder), metric=metric, recipe=recipe_text(folder))
     path = folder.path / "report.html"
-    write_text(path, page().render(story=told))
+    write_text(path, page("report.html.jinja").render(story=told))
     return path
 
 
@@ -41,8 +41,8 @@ def recipe_text(folder: RunFolder) -> str:
 
 
 @cache
-def page() -> Template:
-    """The template, every value on its way into it made visible, then escaped."""
+def page(name: str) -> Template:
+    """A template of this package, every value on its way into it made visible, then escaped."""
     environment = Environment(
         loader=PackageLoader("selfalign", "report"),
         autoescape=True,
@@ -51,7 +51,7 @@ def page() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
 def presentable(value: Any) -> Any:

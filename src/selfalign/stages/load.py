@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from selfalign.data.numbers import read_numbers
 from selfalign.data.sources import count, read_chats, read_instructions
 from selfalign.stage import Size, stage
-from selfalign.types import Chat, Instruction, Message, Source
+from selfalign.types import Chat, Instruction, Message, Score, Source, Table
+from selfalign.work import rows as rows_of
 
 CHARACTERS_PER_TOKEN = 4
 TEMPLATE_TOKENS = 30
@@ -51,3 +53,20 @@ def load_instructions(source: Source) -> Iterator[Instruction]:
         RecipeError: a row misses a field or names an unknown check; names file and line.
     """
     yield from read_instructions(source)
+
+
+def scores_size(size: Callable[[Any], Size], *, source: Source, chats: Table[Chat], field: str) -> Size:
+    """One score a row; the first rows are read, so that a plan refuses a field they do not have."""
+    list(islice(read_numbers(source, field), SAMPLED_ROWS))
+    return Size(size(chats).rows)
+
+
+@stage(version=1, needs="driver", expect=scores_size)
+def load_scores(source: Source, chats: Table[Chat], *, field: str) -> Iterator[Score]:
+    """The number that every row of a file holds in one of its fields, under the ids of its chats.
+
+    Raises:
+        RecipeError: a row holds no finite number there; names file and line.
+    """
+    for chat, value in zip(rows_of(chats), read_numbers(source, field), strict=True):
+        yield Score(id=chat.id, value=value)

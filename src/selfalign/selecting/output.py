@@ -1,0 +1,120 @@
+"""The folder of a selection: the chosen rows, why each was chosen, a page, and a note by which the folder is known.
+
+Files are prepared out of sight and then moved to their names, so a crash leaves the earlier selection or this one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfalign.data.writing import unit_of, write_chosen
+from selfalign.errors import RecipeError
+from selfalign.report.reasons import why_text
+from selfalign.report.selection import Seen, selection_page
+from selfalign.selecting.wish import Wish
+from selfalign.store import write_text
+from selfalign.tables import disk_error
+from selfalign.types import Source
+
+NOTE, WHY, PAGE = "selection.json", "why.csv", "report.html"
+MADE_BY = "selfalign select"
+STAGED, LOCK = ".writing", ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where everything lies."""
+
+    folder: Path
+    chosen: Path
+    why: Path
+    report: Path
+
+
+def folder_of(wish: Wish, source: Source, count: int) -> Path:
+    """The folder that was asked for, else `selected/<data>-<selector>-<rows>`."""
+    if wish.output is not None:
+        return wish.output
+    name = source.format.partition(":")[2]
+    if source.ref.startswith("embedded:"):
+        name = source.ref.removeprefix("embedded:").replace("#", "-")
+    return Path("selected") / f"{name}-{wish.by}-{count}"
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds anything but an earlier selection.
+
+    Raises:
+        RecipeError: it is a file, or holds what this command did not write.
+    """
+    try:
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise RecipeError(f"{folder} is a file: name another folder with --output")
+        names = sorted(path.name for path in folder.iterdir() if path.name not in (STAGED, LOCK))
+    except OSError as error:
+        raise RecipeError(f"{folder}: cannot be read: {error.strerror}; name another folder with --output") from error
+    if names and not is_selection(folder):
+        held = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        raise RecipeError(
+            f"{folder} holds {held} and no earlier selection; only a folder this command wrote is written again: "
+            "name another folder with --output"
+        )
+
+
+def is_selection(folder: Path) -> bool:
+    """Whether this command wrote the folder."""
+    try:
+        note = json.loads((folder / NOTE).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(note, dict) and note.get("made_by") == MADE_BY
+
+
+def write_output(seen: Seen, source: Source, folder: Path, asked: Mapping[str, str]) -> Output:
+    """Write the folder's files; an earlier selection in it is replaced, other files stay.
+
+    Raises:
+        RecipeError: the data changed while the command worked.
+        StoreError: the disk is full or not writable.
+    """
+    staged = folder / STAGED
+    numbers = {chat.id: number for number, chat in enumerate(seen.pool)}
+    try:
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        chosen = write_chosen(source, [numbers[choice.id] for choice in seen.choices], staged)
+        places = [f"{unit_of(source)} {place:,}" for place in chosen.places]
+        write_text(staged / WHY, why_text(seen, chosen.places, unit=unit_of(source)))
+        write_text(staged / PAGE, selection_page(seen, places))
+        write_text(staged / NOTE, note_text(seen, source, chosen.path.name, asked))
+        for stale in folder.glob("chosen.*"):
+            if is_selection(folder) and stale.name != chosen.path.name:
+                stale.unlink()
+        for name in (NOTE, chosen.path.name, WHY, PAGE):  # the note first: half a folder must be known as ours
+            os.replace(staged / name, folder / name)
+        staged.rmdir()
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    return Output(folder, folder / chosen.path.name, folder / WHY, folder / PAGE)
+
+
+def note_text(seen: Seen, source: Source, chosen: str, asked: Mapping[str, str]) -> str:
+    """What was selected and the calls that did it, for programs."""
+    note = {
+        "made_by": MADE_BY,
+        "data": {"ref": seen.data, "digest": source.digest, "rows": len(seen.pool)},
+        "by": seen.by,
+        "rows": len(seen.choices),
+        "file": chosen,
+        "facts": dict(seen.facts),
+        "measures": {one.id: {"says": one.says, "chosen": one.chosen, "pool": one.pool} for one in seen.measures},
+        "calls": [{"stage": stage, "key": key} for key, stage in asked.items()],
+    }
+    return json.dumps(note, indent=1) + "\n"
