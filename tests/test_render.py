@@ -48,7 +48,8 @@ def newline() -> list[int]:
 
 
 renderings = some.builds(
-    Rendering, prompt=some.sampled_from(["chat", "instruction-response"]),
+    Rendering, prompt=some.sampled_from(["chat", "instruction-response", "alpaca"]),
+    context=some.sampled_from(["prompt", "header"]),
     answer_end=some.sampled_from(["natural", "official-double"]), system=some.none() | texts,
     max_length=some.integers(2, 60), max_prompt_length=some.none() | some.integers(1, 80),
 )  # fmt: skip
@@ -138,10 +139,68 @@ def test_the_wrapper_is_exactly_spins(question: str) -> None:
     assert prompt_text(toy(), with_its_own, how) == f"### Instruction: {question}\n\n### Response: "
 
 
+@unhurried
+@given(texts)
+def test_the_alpaca_prompt_is_exactly_the_one_without_input(question: str) -> None:
+    assert prompt_text(toy(), user(question), Rendering(prompt="alpaca")) == (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+        f"\n\n### Instruction:\n{question}\n\n### Response:"
+    )
+
+
+def test_the_alpaca_prompt_is_led_by_the_begin_token_if_there_is_one() -> None:
+    with_one, without = copy.deepcopy(toy()), copy.deepcopy(toy())
+    with_one.bos_token, without.bos_token = with_one.eos_token, None
+    how = Rendering(prompt="alpaca")
+    text = toy().encode(prompt_text(toy(), user("a"), how), add_special_tokens=False)
+    assert prompt_ids(with_one, chat("a", None), how) == [with_one.bos_token_id, *text]
+    assert prompt_ids(without, chat("a", None), how) == text
+    wrapper = Rendering(prompt="instruction-response")
+    assert prompt_ids(with_one, chat("a", None), wrapper)[0] != with_one.bos_token_id, "templates write their own"
+
+
+@pytest.mark.parametrize("prompt", ["chat", "instruction-response", "alpaca"])
+def test_the_header_is_what_stands_between_the_prompt_and_the_answer(prompt: Any) -> None:
+    whole, header = Rendering(prompt=prompt), Rendering(prompt=prompt, context="header")
+    end_of_prompt = prompt_text(toy(), user("a question"), header)
+    assert end_of_prompt
+    assert "question" not in end_of_prompt
+    assert prompt_text(toy(), user("a question"), whole).endswith(end_of_prompt)
+    assert prompt_text(toy(), user("another"), header) == end_of_prompt, "whatever was asked"
+    one, other = (rendered(toy(), chat("a question", "an answer"), how) for how in (whole, header))
+    assert one.ids[one.prompt_length :] == other.ids[other.prompt_length :]
+    assert one.prompt_length > other.prompt_length > 0
+
+
+def test_the_headers_of_the_wrappers_are_their_last_line() -> None:
+    assert prompt_text(toy(), user("a"), Rendering(prompt="alpaca", context="header")) == "### Response:"
+    wrapper = Rendering(prompt="instruction-response", context="header")
+    assert prompt_text(toy(), user("a"), wrapper) == "### Response: "
+
+
+def test_a_template_without_a_header_gives_the_end_token_in_its_place() -> None:
+    plain = copy.deepcopy(toy())
+    plain.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    header = Rendering(context="header")
+    assert prompt_ids(plain, chat("a", None), header) == [end()]
+    sequence = rendered(plain, chat("a", "b"), header)
+    assert sequence.ids[0] == end()
+    assert sequence.loss[:2] == (False, True)
+
+
+def test_a_template_that_changes_the_prompt_for_its_header_is_refused() -> None:
+    odd = copy.deepcopy(toy())
+    odd.chat_template = "{% if add_generation_prompt %}now: {% endif %}{{ messages[0]['content'] }}"
+    with pytest.raises(EngineError, match=r"no header of its own.*'alpaca'"):
+        prompt_text(odd, user("a"), Rendering(context="header"))
+
+
 @pytest.mark.parametrize("turns", [(), (*user("a"), Message(role="assistant", content="b"), *user("c"))])
 def test_the_wrapper_refuses_what_is_not_one_turn(turns: tuple[Message, ...]) -> None:
     with pytest.raises(EngineError, match="set it to 'chat' for conversations"):
         prompt_text(toy(), turns, Rendering(prompt="instruction-response"))
+    with pytest.raises(EngineError, match="'alpaca' takes prompts with one user turn"):
+        prompt_text(toy(), turns, Rendering(prompt="alpaca"))
 
 
 def test_a_system_message_is_put_in_front_only_when_there_is_none() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from selfalign.engines.transformers import TransformersEngine
 from selfalign.errors import EngineError, RecipeError
 from selfalign.ports import LM, Continuation, Engine
 from selfalign.render import prompt_ids, rendered, rendered_together
-from selfalign.types import Chat, Message, Model, Rendering, Sampling
+from selfalign.types import Chat, Embedding, Message, Model, Rendering, Sampling
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -204,6 +205,81 @@ def test_scores_keep_the_shape_of_the_groups(make_case: Callable[..., Case]) -> 
     assert all(score.log_probability < 0 for group in scores for score in group)
 
 
+def answered() -> list[Chat]:
+    """Prompts with answers, the last one equal to the first but for its id."""
+    rows = [chat(text, id=f"row-{number}", answer=f"{text} is said") for number, text in enumerate(WORDS)]
+    return [*rows, replace(rows[0], id="again")]
+
+
+def heard_by(heard: dict[str, int]) -> Callable[..., None]:
+    def advance(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
+        heard["rows"] = heard.get("rows", 0) + rows
+        heard["tokens"] = heard.get("tokens", 0) + tokens
+
+    return advance
+
+
+@pytest.mark.parametrize("pooling", ["all", "answer", "last"])
+def test_a_row_has_one_vector_wherever_it_stands(make_case: Callable[..., Case], pooling: Any) -> None:
+    numpy = pytest.importorskip("numpy")
+    rows, heard = answered(), dict[str, int]()
+    how: dict[str, Any] = {"rendering": Rendering(), "embedding": Embedding(pooling=pooling)}
+    with make_case().opened() as lm:
+        forward_ND = lm.embed(rows, advance=heard_by(heard), **how)
+        backward_ND = lm.embed(rows[::-1], **how)
+        alone_ND = numpy.concatenate([lm.embed([row], **how) for row in rows])
+    assert forward_ND.dtype == numpy.float32
+    assert forward_ND.shape[0] == len(rows)
+    assert heard["rows"] == len(rows)
+    assert heard["tokens"] > 0
+    scale = float(numpy.abs(forward_ND).max())
+    for other_ND in (backward_ND[::-1], alone_ND):
+        assert numpy.allclose(forward_ND, other_ND, rtol=1e-4, atol=1e-5 * scale)
+    assert (forward_ND[0] == forward_ND[-1]).all(), "equal rows have equal vectors"
+
+
+def test_a_prompt_is_embedded_without_an_answer_where_that_is_asked_for(make_case: Callable[..., Case]) -> None:
+    rendering, prompts = Rendering(), Embedding(text="prompt")
+    with make_case().opened() as lm:
+        vectors_ND = lm.embed(chats(), rendering=rendering, embedding=prompts)
+        assert (vectors_ND == lm.embed(answered()[:-1], rendering=rendering, embedding=prompts)).all()
+        assert (vectors_ND != lm.embed(answered()[:-1], rendering=rendering, embedding=Embedding())).any()
+        with pytest.raises(EngineError, match=r"'row-0' has no answer to embed; set embedding\.text to 'prompt'"):
+            lm.embed(chats(), rendering=rendering, embedding=Embedding())
+        with pytest.raises(EngineError, match="pooling 'answer' needs an answer"):
+            lm.embed(chats(), rendering=rendering, embedding=Embedding(text="prompt", pooling="answer"))
+
+
+def test_uncertainty_keeps_order_and_its_bounds(make_case: Callable[..., Case]) -> None:
+    rows, heard = answered(), dict[str, int]()
+    with make_case().opened() as lm:
+        for over in ("all", "answer"):
+            forward = lm.uncertainty(rows, rendering=Rendering(), over=over, advance=heard_by(heard))
+            backward = lm.uncertainty(rows[::-1], rendering=Rendering(), over=over)
+            lengths = lm.answer_lengths(rows, rendering=Rendering())
+            assert [row.id for row in forward] == [row.id for row in rows]
+            for one, other, length in zip(forward, backward[::-1], lengths, strict=True):
+                assert one.id == other.id
+                assert one.entropy == pytest.approx(other.entropy, rel=1e-4)
+                assert one.tokens == length if over == "answer" else one.tokens > length
+                assert one.entropy >= 0
+                assert one.logit_margin >= 0
+                assert 0 <= one.probability_margin <= one.probability <= 1
+        with pytest.raises(EngineError, match="'row-0' has no answer"):
+            lm.uncertainty(chats(), rendering=Rendering(), over="answer")
+    assert heard["rows"] == 2 * len(rows)
+
+
+def test_without_its_prompt_an_answer_has_another_score_of_as_many_tokens(make_case: Callable[..., Case]) -> None:
+    groups = [(row,) for row in answered()]
+    with make_case().opened() as lm:
+        after_prompt = lm.logprob(groups, rendering=Rendering())
+        after_header = lm.logprob(groups, rendering=Rendering(context="header"))
+    for (one,), (other,) in zip(after_prompt, after_header, strict=True):
+        assert one.tokens == other.tokens
+        assert one.log_probability != other.log_probability
+
+
 # ------------------------------------------------------------------------------- agreement with the library
 
 
@@ -266,6 +342,31 @@ def test_scores_equal_the_definition(opened: LM, reference: tuple[Any, Any], ans
         assert score.tokens == sum(sequence.loss)
         expected = plain_score(model, sequence.ids, sequence.loss, sequence.attention)
         assert score.log_probability == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("prompt", ["chat", "instruction-response", "alpaca"])
+def test_a_direct_score_is_that_of_the_answer_after_the_header_alone(
+    opened: LM, reference: tuple[Any, Any], prompt: Any
+) -> None:
+    model, tokenizer = reference
+    rendering = Rendering(prompt=prompt, context="header")
+    if prompt == "chat":
+        turn = [{"role": "user", "content": "any"}]
+        texts = [
+            tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=asked) for asked in (True, False)
+        ]
+        header = texts[0].removeprefix(texts[1])
+    else:
+        header = "### Response: " if prompt == "instruction-response" else "### Response:"
+    begin = [tokenizer.bos_token_id] if prompt == "alpaca" and tokenizer.bos_token_id is not None else []
+    before = (*begin, *tokenizer.encode(header, add_special_tokens=False))
+    for row, (score,) in zip(ANSWERS, opened.logprob([(row,) for row in ANSWERS], rendering=rendering), strict=True):
+        assert row.answer is not None
+        ending = [tokenizer.eos_token_id] if row.finished else []
+        answer = (*tokenizer.encode(row.answer, add_special_tokens=False), *ending)
+        ids, loss = (*before, *answer), (*(False for _ in before), *(True for _ in answer))
+        assert score.tokens == len(answer)
+        assert score.log_probability == pytest.approx(plain_score(model, ids, loss, (True,) * len(ids)), abs=1e-4)
 
 
 def test_holes_in_the_attention_count(opened: LM, reference: tuple[Any, Any]) -> None:
@@ -358,6 +459,53 @@ def test_greedy_of_a_grown_model_is_the_librarys_greedy() -> None:
     for row, own in zip(rows, written, strict=True):
         ids = greedy_ids(library, prompt_ids(tokenizer, row, Rendering()), 20)
         assert own.text == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+# ------------------------------------------------------------------------------------ the scripted engine
+
+
+def scripted(place: Path, *, skill: float) -> Any:
+    place.mkdir()
+    (place / "script.json").write_text(json.dumps({"name": "it", "skill": skill}))
+    return ScriptedEngine().open(Model("path:x"), place)
+
+
+def scattered() -> list[Chat]:
+    return [chat(f"question {number}", id=str(number), answer="words " * (number % 5 + 1)) for number in range(300)]
+
+
+def test_scripted_answers_are_mostly_harder_without_their_prompt(tmp_path: Path) -> None:
+    groups = [(row,) for row in scattered()]
+    with scripted(tmp_path / "a", skill=0.2) as lm:
+        with_prompt, without = (
+            lm.logprob(groups, rendering=Rendering()),
+            lm.logprob(groups, rendering=Rendering(context="header")),
+        )
+    ratios = [
+        one.log_probability / other.log_probability for (one,), (other,) in zip(with_prompt, without, strict=True)
+    ]
+    assert 0.02 < sum(ratio > 1 for ratio in ratios) / len(ratios) < 0.25
+    assert max(ratios) - min(ratios) > 0.3
+
+
+def test_a_trained_scripted_model_sees_other_neighbours_and_doubts_less(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    rows, how = scattered(), {"rendering": Rendering(), "embedding": Embedding()}
+    with scripted(tmp_path / "a", skill=0.2) as novice, scripted(tmp_path / "b", skill=0.6) as trained:
+        ours_ND, theirs_ND = novice.embed(rows, **how), trained.embed(rows, **how)
+        ours, theirs = (lm.uncertainty(rows, rendering=Rendering(), over="all") for lm in (novice, trained))
+    distances = [numpy.linalg.norm(each_ND[:, None] - each_ND[None], axis=-1) for each_ND in (ours_ND, theirs_ND)]
+    assert (distances[0].argmax(axis=1) != distances[1].argmax(axis=1)).any(), "the farthest row is another one"
+    assert all(one.entropy > other.entropy for one, other in zip(ours, theirs, strict=True))
+
+
+def test_scripted_texts_that_share_words_lie_near(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    rows = [chat("the blue river flows", answer="slowly"), chat("the blue river runs", answer="slowly"),
+            chat("count seven stones", answer="done quickly")]  # fmt: skip
+    with scripted(tmp_path / "a", skill=0.5) as lm:
+        one_D, near_D, far_D = lm.embed(rows, rendering=Rendering(), embedding=Embedding())
+    assert numpy.linalg.norm(one_D - near_D) < numpy.linalg.norm(one_D - far_D)
 
 
 # ----------------------------------------------------------------------------------- where a model ends

@@ -129,7 +129,7 @@ def hidden_states(model: Any, inputs: dict[str, Any], layer: int) -> torch.Tenso
     """The hidden states [N, T, D] that transformers lists as number `layer`, of one forward pass.
 
     Number k is what block k (from 0) is given, after whatever scaling or positions the model adds to its embeddings;
-    the last is what leaves the final norm.
+    the last is what leaves the final norm. (Mamba's own list begins one block later; here it is like the others'.)
     """
     if layer == depth(model):
         states_NTD: torch.Tensor = model.base_model(**inputs).last_hidden_state
