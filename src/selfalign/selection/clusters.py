@@ -9,7 +9,7 @@ from typing import Any
 from selfalign.errors import StageError
 from selfalign.selection.by_score import SEEDS, candidates
 from selfalign.selection.picks import Picks
-from selfalign.selection.space import Frame, checked, framed, squares
+from selfalign.selection.space import CACHED_BYTES, Frame, checked, framed, squares
 
 
 def k_means(
@@ -77,7 +77,7 @@ def spread(frame: Frame, rows_M: Any, count: int, *, seed: int) -> Any:
         left_M[place] = False
         centre_D = frame.rows(rows_M[place : place + 1])[0]
         centres_KD[number] = centre_D
-        for part, block_BD in frame.blocks(rows_M):
+        for part, block_BD in frame.blocks(rows_M, block_bytes=CACHED_BYTES):
             apart_B = squares(block_BD) - 2.0 * (block_BD @ centre_D) + centre_D @ centre_D
             gap_M[part] = numpy.minimum(gap_M[part], numpy.maximum(apart_B, 0.0))
         gap_M[~left_M] = 0.0
@@ -143,7 +143,7 @@ def representatives(frame: Frame, rows_M: Any, centres_KD: Any, label_M: Any) ->
 
     count = len(centres_KD)
     gap_M = numpy.empty(len(rows_M))
-    for part, block_BD in frame.blocks(rows_M):
+    for part, block_BD in frame.blocks(rows_M, block_bytes=CACHED_BYTES):
         gap_M[part] = squares(block_BD.astype(numpy.float64) - centres_KD[label_M[part]])
     order_M = numpy.lexsort((rows_M, gap_M, label_M))
     full, first = numpy.unique(label_M[order_M], return_index=True)
@@ -151,7 +151,7 @@ def representatives(frame: Frame, rows_M: Any, centres_KD: Any, label_M: Any) ->
     place_K[full] = order_M[first]
     gap_K[full] = gap_M[order_M[first]]
     for empty in numpy.flatnonzero(place_K < 0).tolist():
-        for part, block_BD in frame.blocks(rows_M):
+        for part, block_BD in frame.blocks(rows_M, block_bytes=CACHED_BYTES):
             gap_M[part] = squares(block_BD.astype(numpy.float64) - centres_KD[empty])
         gap_M[place_K[place_K >= 0]] = numpy.inf
         place_K[empty] = gap_M.argmin()

@@ -13,7 +13,9 @@ from typing import Any
 
 from selfalign.errors import StageError
 
-BLOCK_BYTES = 8 << 20
+# Large blocks make large products; where each row is used once, a block should stay in a core's cache.
+BLOCK_BYTES = 4 << 20
+CACHED_BYTES = 1 << 20
 # However short the vectors are: two blocks of rows meet in one table of distances.
 MOST_ROWS = 2048
 
@@ -42,9 +44,9 @@ def kind_of(vectors_ND: Any) -> Any:
     return numpy.dtype(numpy.float32 if small else numpy.float64)
 
 
-def row_blocks(vectors_ND: Any, rows_M: Any) -> Iterator[slice]:
-    """Runs of places in `rows_M` whose vectors are a few megabytes together."""
-    step = max(1, min(MOST_ROWS, BLOCK_BYTES // (8 * vectors_ND.shape[1])))
+def row_blocks(vectors_ND: Any, rows_M: Any, *, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+    """Runs of places in `rows_M` whose vectors take at most so many bytes together as float64, a few megabytes."""
+    step = max(1, min(MOST_ROWS, block_bytes // (8 * vectors_ND.shape[1])))
     for start in range(0, len(rows_M), step):
         yield slice(start, min(start + step, len(rows_M)))
 
@@ -104,9 +106,9 @@ class Frame:
         block_BD -= self.middle_D
         return block_BD
 
-    def blocks(self, rows_M: Any) -> Iterator[tuple[slice, Any]]:
-        """Places in `rows_M` and their rows in the frame, a few megabytes at a time."""
-        for part in row_blocks(self.vectors_ND, rows_M):
+    def blocks(self, rows_M: Any, *, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[slice, Any]]:
+        """Places in `rows_M` and their rows in the frame, a block at a time."""
+        for part in row_blocks(self.vectors_ND, rows_M, block_bytes=block_bytes):
             yield part, self.rows(rows_M[part])
 
 
