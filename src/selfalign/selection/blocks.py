@@ -51,8 +51,8 @@ class Space:
 
     @property
     def tiny(self) -> float:
-        """What underflow may add to that, whether or not the processor flushes subnormal numbers."""
-        return float(self.vectors_ND.shape[1] * 2.0**-100)
+        """What underflow may add to that, near the middle or far: whether or not subnormal numbers are flushed."""
+        return float(self.vectors_ND.shape[1] * 2.0**-100 + self.underflow * self.scale * self.scale)
 
     @property
     def underflow(self) -> float:

@@ -19,6 +19,8 @@ from selfalign.selection.blocks import Space, blocks
 
 # More relative rounding than float32 arithmetic on a limit can do.
 GUARD = 2.0**-20
+# More than any squared distance near the middle, and a float32.
+ABOVE_ALL = 2.0**120
 # Rows held at once: enough for some twenty picks between two looks at all bounds, and few beside the matrix.
 HELD_SHARE, HELD_LEAST, HELD_MOST, HELD_BYTES = 64, 64, 2048, 8 << 20
 
@@ -151,7 +153,7 @@ class Nearest:
     def _limit(self, part: Any) -> None:
         scale = self.seen.scale
         squared = self.squared_T[part]
-        limit = (squared + self.seen.underflow) * scale * scale * (1 + GUARD) - self.lower_T[part]
+        limit = numpy.minimum(squared * scale * scale * (1 + GUARD) - self.lower_T[part], ABOVE_ALL)
         # Nothing is nearer than 0, and nothing matters to a row that has left.
         self.limit_T[part] = numpy.where(squared > 0, limit, -numpy.inf)
 
