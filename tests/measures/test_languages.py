@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -52,10 +51,8 @@ def test_half_a_surrogate_pair_does_not_hide_a_language() -> None:
 
 def test_only_the_beginning_of_a_long_text_counts() -> None:
     english, russian = "Write a poem about the sea. " * 100, "Напиши стихотворение о море. " * 50_000
-    language_of(english)
-    started = time.perf_counter()
     assert language_of(english + russian) == "en"
-    assert time.perf_counter() - started < 0.5
+    assert language_of(russian + english) == "ru"
 
 
 @settings(deadline=None, max_examples=200)
