@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfalign.errors import StageError
-from selfalign.selection.clusters import k_means
+from selfalign.selection.clusters import assigned, k_means, moved
+from selfalign.selection.space import framed
 
 SIZES = (60, 40, 30, 20)
 
@@ -67,6 +68,16 @@ def test_as_many_clusters_as_different_rows_find_each_of_them() -> None:
         # Equal rows: the lowest stands for them, and the lowest cluster comes first where all are as large.
         assert sorted(picks.rows.tolist()) == list(range(0, 40, 5))
         np.testing.assert_allclose(picks.values, 0.0, atol=1e-5)
+
+
+def test_a_cluster_that_lost_all_its_rows_starts_again_at_the_row_farthest_from_its_centre() -> None:
+    vectors, rows = np.array([[0.0], [1.0], [2.0], [9.0], [20.0]]), np.arange(5)
+    frame = framed(vectors, rows)
+    centres = (np.array([[3.0], [20.0], [500.0], [900.0]]) - vectors.mean()) * frame.scale
+    label, centres = moved(frame, rows, centres, assigned(frame, rows, centres))
+    # 9 is farthest from 3, then 0; a cluster of one row keeps it; what is left moves to the mean of the rest.
+    assert label.tolist() == [3, 0, 0, 2, 1]
+    np.testing.assert_allclose(centres / frame.scale + vectors.mean(), [[1.5], [20.0], [9.0], [0.0]])
 
 
 def test_more_clusters_than_different_rows_take_equal_rows() -> None:

@@ -2,7 +2,7 @@
 
 A naive Bayes classifier over byte sequences (py3langid, after Lui & Baldwin 2012) with the languages that have a
 two-letter code. Deterministic; nothing is fetched. A guess, not a verdict: short commands and code often come out
-undetermined, closely related languages for one another.
+undetermined, closely related languages for one another (of a few words, Russian for Bulgarian).
 """
 
 from __future__ import annotations
