@@ -28,7 +28,7 @@ BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 class Raw(NamedTuple):
-    """A row as its file holds it, without a line's end, and its place: the line for JSONL, else the row's number."""
+    """A row as its file holds it, and its place: the line for JSONL (whose end belongs to it), else the row's number."""
 
     place: int
     content: bytes
@@ -117,7 +117,7 @@ def jsonl_lines(path: Path, *, split: str) -> Iterator[Raw]:
         for number, line in enumerate(file, 1):
             line = line.removeprefix(containers.BYTE_ORDER_MARK) if number == 1 else line
             if line.strip() and (not split or of_split(line, split)):
-                yield Raw(number, line.rstrip(b"\r\n"))
+                yield Raw(number, line if line.endswith(b"\n") else line + b"\n")
 
 
 def of_split(line: bytes, split: str) -> bool:
@@ -204,12 +204,12 @@ def parquet_chosen(path: Path, wanted: Sequence[int], *, ref: str) -> Any:
 def as_line(row: Mapping[str, Any] | Misfit) -> bytes:
     """A row of a hub set as a line of JSON; what JSON cannot hold (a date, bytes) as text."""
     # Half of a surrogate pair becomes the escape that JSON has for it.
-    return json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
+    return json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def jsonl_text(head: bytes, rows: Sequence[bytes]) -> bytes:
     """One line a row."""
-    return b"".join(row + b"\n" for row in rows)
+    return b"".join(rows)
 
 
 def json_text(head: bytes, rows: Sequence[bytes]) -> bytes:

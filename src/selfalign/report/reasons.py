@@ -11,7 +11,8 @@ import io
 import re
 from collections.abc import Sequence
 
-from selfalign.report.selection import VALUES, Seen, asked_of
+from selfalign.report.selection import Seen, asked_of
+from selfalign.report.selection_terms import VALUES
 from selfalign.report.visible import visible
 
 PROMPT_CHARACTERS = 80

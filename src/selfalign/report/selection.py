@@ -5,15 +5,15 @@ Works on values that somebody read from a store; how the page looks is the templ
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from selfalign.report.html import page
 from selfalign.report.selection_charts import order_chart, plane_chart
+from selfalign.report.selection_terms import SELECTORS, VALUES, Measured, measured, short_number
 from selfalign.report.visible import cut, shortened
 from selfalign.types import Chat, Choice, Score, SetMeasure
 
@@ -23,41 +23,6 @@ SAMPLE_SEED = 0
 ENDS_SHOWN = 10
 LONGEST_PROMPT, LONGEST_ANSWER, LONGEST_NEAREST = 500, 500, 80
 MOST_REASONS = 8
-SHARES = ("language:", "near_duplicate")
-
-
-class Value(NamedTuple):
-    """What the value of a choice is: in a few words, and as a chart's unit."""
-
-    says: str
-    unit: str
-
-
-DISTANCE = Value("distance to the nearest row chosen before", "distance")
-SELECTORS = {
-    "k-center": "one after another, each the row farthest from all rows chosen before it",
-    "farthest": "the rows farthest from the middle one, all at once",
-    "k-means": "the row nearest to the centre of each cluster, the largest cluster first",
-    "facility-location": "one after another, each the row that brings all rows nearest to a chosen one",
-    "random": "drawn evenly at random",
-    "least-confidence": "the rows whose tokens the model is least confident of",
-    "margin": "the rows where the model's first two guesses at a token are closest",
-    "entropy": "the rows whose next tokens the model finds hardest to foresee",
-    "ifd": "the rows whose instruction helps the model least to foresee the answer",
-    "perplexity": "spread evenly over a band of the answers' perplexity",
-}
-VALUES = {
-    "k-center": DISTANCE,
-    "farthest": DISTANCE,
-    "k-means": Value("distance to the centre of its cluster", "distance"),
-    "facility-location": Value("gain in nearness of all rows", "gain"),
-    "random": Value("none", ""),
-    "least-confidence": Value("confidence, mean over tokens", "confidence"),
-    "margin": Value("margin between the first two guesses, mean over tokens", "margin"),
-    "entropy": Value("entropy of the next token, mean over tokens", "nats per token"),
-    "ifd": Value("instruction-following difficulty (IFD)", "IFD"),
-    "perplexity": Value("logarithm of the answer's perplexity", "nats per token"),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,15 +37,6 @@ class Seen:
     scores: tuple[Score, ...]
     vectors_ND: Any
     facts: tuple[tuple[str, str], ...]
-
-
-class Measured(NamedTuple):
-    """One measure as people read it."""
-
-    id: str
-    says: str
-    chosen: str
-    pool: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,33 +102,6 @@ def headline(seen: Seen) -> str:
     if radius is not None and radius.chosen is not None:
         said += f" No row of the data is farther than {short_number(radius.chosen)} (Euclidean) from a chosen one."
     return said
-
-
-# ------------------------------------------------------------------------------------------------- numbers
-
-
-def short_number(value: float) -> str:
-    """A number with four significant digits, whole from a thousand on, and a real minus."""
-    if not math.isfinite(value):
-        return "–"
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return text.replace("-", "−")
-
-
-def measured(measures: Sequence[SetMeasure]) -> tuple[Measured, ...]:
-    """Measures as text, shares in per cent."""
-    return tuple(
-        Measured(one.id, one.says, measure_text(one, one.chosen), measure_text(one, one.pool)) for one in measures
-    )
-
-
-def measure_text(measure: SetMeasure, value: float | None) -> str:
-    """One side of a measure."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if measure.id.startswith(SHARES):
-        return f"{100 * value:.1f} %"
-    return f"{value:,.0f}" if measure.id == "rows" else short_number(value)
 
 
 # -------------------------------------------------------------------------------------------------- pictures

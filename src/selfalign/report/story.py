@@ -14,6 +14,7 @@ from selfalign.report.evidence import Evidence, short
 from selfalign.report.facts import DIRECTIONS, facts, took
 from selfalign.report.funnel import Funnel, funnels
 from selfalign.report.samples import Sample, samples
+from selfalign.report.selected_rounds import SelectedRounds, selected_rounds
 from selfalign.report.table import (
     change,
     conclusions,
@@ -103,6 +104,7 @@ class Story:
     labels: tuple[str, ...]
     kept: str
     tables: tuple[tuple[str, tuple[MetricRow, ...]], ...]
+    selected: SelectedRounds | None
     funnels: tuple[Funnel, ...]
     chain: tuple[Chained, ...]
     samples: tuple[Sample, ...]
@@ -124,6 +126,7 @@ def story(evidence: Evidence, *, metric: str, recipe: str) -> Story:
         labels=tuple(event["label"] for event in rounds),
         kept=evidence.kept(),
         tables=tuple((split, tuple(metric_rows(evidence, split, metric))) for split in splits),
+        selected=selected_rounds(evidence),
         funnels=tuple(funnels(evidence)),
         chain=tuple(chained(evidence, event) for event in rounds),
         samples=tuple(samples(evidence)),

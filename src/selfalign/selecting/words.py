@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from selfalign.report.facts import seconds_text
-from selfalign.report.selection import SELECTORS, VALUES, Seen, measured, short_number
+from selfalign.report.selection import Seen
+from selfalign.report.selection_terms import SELECTORS, VALUES, measured, short_number
 from selfalign.report.visible import shortened
 from selfalign.run import Run
 from selfalign.selecting.wish import Wish
