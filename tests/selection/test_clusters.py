@@ -73,9 +73,9 @@ def test_as_many_clusters_as_different_rows_find_each_of_them() -> None:
 def test_a_cluster_that_lost_all_its_rows_starts_again_at_the_row_farthest_from_its_centre() -> None:
     vectors, rows = np.array([[0.0], [1.0], [2.0], [9.0], [20.0]]), np.arange(5)
     frame = framed(vectors, rows)
-    centres = (np.array([[3.0], [20.0], [500.0], [900.0]]) - vectors.mean()) * frame.scale
+    centres = (np.array([[3.0], [30.0], [500.0], [900.0]]) - vectors.mean()) * frame.scale
     label, centres = moved(frame, rows, centres, assigned(frame, rows, centres))
-    # 9 is farthest from 3, then 0; a cluster of one row keeps it; what is left moves to the mean of the rest.
+    # 20 is farthest, but alone in its cluster; then 9 from 3, then 0. The others move to the means of their rows.
     assert label.tolist() == [3, 0, 0, 2, 1]
     np.testing.assert_allclose(centres / frame.scale + vectors.mean(), [[1.5], [20.0], [9.0], [0.0]])
 
