@@ -79,14 +79,13 @@ def selection_story(seen: Seen, places: Sequence[str]) -> SelectionStory:
     picture, note = pictured(seen)
     values = [choice.value for choice in seen.choices]
     value = VALUES[seen.by]
-    known = any(one is not None for one in values)
     return SelectionStory(
         name=f"{len(seen.choices):,} rows of {shortened(seen.data, 120)}",
         headline=headline(seen),
         facts=seen.facts,
         picture=picture,
         picture_note=note,
-        chart=order_chart(values, unit=value.unit, title=f"{value.says} over choices", name="order") if known else "",
+        chart=order_chart(values, unit=value.unit, title=f"{value.says} over choices", name="order"),
         value_says=value.says,
         measures=measured(seen.measures),
         ends=ends(seen, places),

@@ -54,9 +54,11 @@ def plane_chart(all_rows: Sequence[Point], chosen: Sequence[Point], *, shares: P
 
 
 def order_chart(values: Sequence[float | None], *, unit: str, title: str, name: str) -> str:
-    """The value of each choice over the order of choosing; choices without a value are left out, many are thinned."""
+    """The value of each choice over the order of choosing, many thinned out; empty where no choice has a value."""
     known = [(place, value) for place, value in enumerate(values) if value is not None and abs(value) < LARGEST_DRAWN]
-    every = math.ceil(len(known) / MOST_STEPS_DRAWN) or 1
+    if not known:
+        return ""
+    every = math.ceil(len(known) / MOST_STEPS_DRAWN)
     drawn = [point for number, point in enumerate(known) if number % every == 0 or number == len(known) - 1]
     low, high = min(value for _, value in known), max(value for _, value in known)
     air = 0.08 * (high - low) or 0.05 * abs(high) or 1.0

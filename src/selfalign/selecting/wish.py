@@ -194,7 +194,7 @@ def count_of(text: str, pool: int) -> int:
     Raises:
         RecipeError: it is neither, or below one row.
     """
-    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,9})?)\s*(%?)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(%?)\s*", text)
     value, percent = (Fraction(match[1]), bool(match[2])) if match else (Fraction(0), False)
     count = math.ceil(value * pool / 100) if percent else int(value)
     if value <= 0 or (percent and value > 100) or (not percent and value != count):
