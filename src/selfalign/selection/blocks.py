@@ -24,6 +24,9 @@ LARGEST = 1e150
 PLAIN = (2.0**-20, 2.0**20)
 UNIT_TOLERANCE = 1e-3
 SMALLEST = 5e-324
+# Multiply-adds up to which a matrix product stays on the calling thread. Waiting for another thread after every block
+# costs more than it brings: twenty times as much once other programs want the processors.
+OWN_THREAD = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Space:
         distances_P = numpy.empty(len(rows_P), numpy.float64)
         one = numpy.ndim(others) == 0
         other = self.exact(slice(others, others + 1)) if one else None
-        step = max(1, self.block_rows // 4)
+        step = max(1, self.block_rows // 8)
         for start in range(0, len(rows_P), step):
             part = slice(start, start + step)
             difference = self.exact(rows_P[part])
@@ -143,6 +146,38 @@ def space(
     middle_D = _middle(unshifted, count) if count else numpy.zeros(width)
     low = scale == 1 and metric == "euclidean" and dtype != numpy.float64
     return Space(vectors_ND, metric, middle_D.astype(numpy.float32 if low else numpy.float64), scale, block_rows)
+
+
+def products(rows_ND: Any, others_KD: Any) -> Any:
+    """Dot products of every row with every other row: float32 [N, K], in tiles small enough for the calling thread.
+
+    Very long rows (beyond about four thousand numbers) leave no useful tile: their products go to all threads.
+    """
+    count, width = rows_ND.shape
+    wide = max(1, min(len(others_KD), 48, max(16, OWN_THREAD // (8 * width) // 16 * 16)))
+    high = OWN_THREAD // (wide * width)
+    if high < 4:
+        return rows_ND @ others_KD.T
+    high = high // 8 * 8 or high
+    products_NK = numpy.empty((count, len(others_KD)), numpy.float32)
+    for top, rows, tile_rows in _tiles(count, high):
+        for left, columns, tile_columns in _tiles(len(others_KD), wide):
+            out = products_NK[top : top + rows, left : left + columns]
+            numpy.matmul(
+                rows_ND[top : top + rows].reshape(-1, 1, tile_rows, width),
+                others_KD[left : left + columns].reshape(1, -1, tile_columns, width).transpose(0, 1, 3, 2),
+                out=out.reshape(-1, tile_rows, columns // tile_columns, tile_columns).transpose(0, 2, 1, 3),
+            )
+    return products_NK
+
+
+def _tiles(size: int, tile: int) -> Iterator[tuple[int, int, int]]:
+    """Start, length and tile of the part that whole tiles cover, and of the rest as one tile."""
+    whole = size // tile * tile
+    if whole:
+        yield 0, whole, tile
+    if size > whole:
+        yield whole, size - whole, size - whole
 
 
 def row_name(row: int, row_ids: Sequence[str] | None) -> str:

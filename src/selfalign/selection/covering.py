@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 
 from selfalign.ports import Advance
-from selfalign.selection.blocks import Space, blocks
+from selfalign.selection.blocks import OWN_THREAD, Space, blocks, products
 
 # More relative rounding than float32 arithmetic on a limit can do.
 GUARD = 2.0**-20
@@ -109,15 +109,16 @@ class Nearest:
     def compare(self, centres: Centres, *, first: int | None = None) -> None:
         """Take these centres, later than all before, into account for the `first` rows (all when None)."""
         slack = self.seen.slack
-        low_TK = self.near_TD[:first] @ centres.doubled_KD.T
+        low_TK = products(self.near_TD[:first], centres.doubled_KD)
         low_TK += centres.squares_K * numpy.float32(1 - slack)
         limit_T = self.limit_T[:first]
         some = numpy.flatnonzero(low_TK.min(1) <= limit_T)
         if len(some) < len(low_TK):
             low_TK = low_TK[some]
-        # Of the centres below the limit, only those whose lower bound reaches the least upper bound can be nearest.
-        widths_K = centres.squares_K * numpy.float32(2 * slack)
-        least_T = (low_TK + widths_K).min(1) + self.lower_T[some] * (3 * slack) + 4 * self.seen.tiny
+        # Of the centres below the limit, only those whose lower bound is not above some upper bound can be nearest.
+        likely_T = low_TK.argmin(1)
+        least_T = low_TK[numpy.arange(len(some)), likely_T] + centres.squares_K[likely_T] * numpy.float32(2 * slack)
+        least_T = least_T + self.lower_T[some] * (3 * slack) + 4 * self.seen.tiny
         position_P, centre_P = numpy.nonzero(low_TK <= numpy.minimum(limit_T[some], least_T)[:, None])
         self._settle(some[position_P], centre_P, centres.rows_K)
 
@@ -125,7 +126,9 @@ class Nearest:
         """Take one of these rows, as the latest centre, into account for all of them."""
         centre_D = self.near_TD[position]
         row = int(self.rows_T[position])
-        low_T = self.near_TD @ (centre_D * -2)
+        # A product with one vector is best left whole, as far as it stays on the calling thread.
+        parts = blocks(len(self.near_TD), max(1, OWN_THREAD // len(centre_D)))
+        low_T = numpy.concatenate([self.near_TD[part] @ (centre_D * -2) for part in parts])
         low_T += (centre_D @ centre_D) * numpy.float32(1 - self.seen.slack)
         doubtful = numpy.flatnonzero(low_T <= self.limit_T)
         if len(doubtful):
@@ -183,7 +186,7 @@ class Cover:
             compared = Centres.of(seen, centres[group])
             for part in blocks(count, seen.block_rows):
                 near_BD = seen.near(part, out=buffer)
-                high_BK = near_BD @ compared.doubled_KD.T
+                high_BK = products(near_BD, compared.doubled_KD)
                 high_BK += compared.squares_K * numpy.float32(wide)
                 high_B = high_BK.min(1) + square_lengths(near_BD).astype(numpy.float64) * wide + seen.tiny
                 high_B = high_B / seen.scale / seen.scale + seen.underflow
