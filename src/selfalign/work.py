@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from selfalign import weights
 from selfalign.errors import StageError, StoreError
 from selfalign.keys import seed_of
-from selfalign.matrices import GrowingMatrix, write_ids, write_matrix
+from selfalign.matrices import MATRIX, GrowingMatrix, read_matrix, write_ids, write_matrix
 from selfalign.ports import LM, Advance, Engine, Order, Tokenizer, Trainer, TrainingOrder
 from selfalign.ports import Step as TrainingStep
 from selfalign.store import Store, write_text
@@ -218,13 +218,18 @@ def carry_out(order: Order, *, advance: Advance) -> dict[str, Any]:
     token = _work.set(work)
     try:
         result = declared.body(**order.arguments)
-        count = write_table(result, order.scratch, row_type) if row_type else 0
+        count = write_table(result, order.scratch, row_type) if row_type else vectors_in(order.scratch)
     finally:
         _work.reset(token)
     if work.dropped:
         write_rows(order.scratch / "dropped.parquet", work.dropped, Dropped)
     facts = {"rows": count, "row_type": declared.row_type, "dropped": len(work.dropped), "notes": work.notes}
     return {**facts, "seconds": round(time.perf_counter() - started, 3), "device": device()}
+
+
+def vectors_in(folder: Path) -> int:
+    """How many vectors a result that is a matrix has; 0 where there is none."""
+    return len(read_matrix(folder)[0]) if (folder / MATRIX).exists() else 0
 
 
 def clear_unfinished(folder: Path) -> None:

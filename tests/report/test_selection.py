@@ -144,7 +144,7 @@ def test_without_vectors_the_page_says_why_there_is_no_picture() -> None:
 
 def test_rows_that_could_not_be_chosen_are_counted_by_reason() -> None:
     scores = (Score(id="r1", value=1.5), Score(id="r2", value=None, why="the answer has no tokens"))
-    story = selection_story(seen_of(40, 5, by="ifd", scores=scores), ["line 1"] * 5)
+    story = selection_story(seen_of(40, 5, by="ifd", scores=scores, by_difficulty=True), ["line 1"] * 5)
     assert story.left_out == (
         ("the answer has no tokens", 1),
         ("IFD above 1: the instruction makes the answer less likely", 1),

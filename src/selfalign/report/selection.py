@@ -27,7 +27,10 @@ MOST_REASONS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """A selection as those who write about it see it; `vectors_ND` has a row for each of the pool, or is None."""
+    """A selection as those who write about it see it; `vectors_ND` has a row for each of the pool, or is None.
+
+    `by_difficulty`: the scores are instruction-following difficulties.
+    """
 
     by: str
     data: str
@@ -37,6 +40,7 @@ class Seen:
     scores: tuple[Score, ...]
     vectors_ND: Any
     facts: tuple[tuple[str, str], ...]
+    by_difficulty: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,8 +122,12 @@ def pictured(seen: Seen) -> tuple[str, str]:
     numbers = {chat.id: place for place, chat in enumerate(seen.pool)}
     picked = [numbers[choice.id] for choice in seen.choices]
     dots, diamonds = sampled(others, MOST_DOTS), sampled(picked, MOST_DIAMONDS)
-    note = "Grey dots: rows that were not chosen"
-    note += said_sample(dots, others) + ". Diamonds: chosen rows" + said_sample(diamonds, picked) + "."
+    across, up = (f"{100 * share:.1f} %" for share in shares_2)
+    note = (
+        f"Grey dots: rows that were not chosen{said_sample(dots, others)}. Diamonds: chosen rows"
+        f"{said_sample(diamonds, picked)}. Across: the first principal component ({across} of the variance), up: the "
+        f"second ({up})."
+    )
     svg = plane_chart(
         [tuple(point) for point in plane_N2[dots].tolist()],
         [tuple(point) for point in plane_N2[diamonds].tolist()],
@@ -189,6 +197,6 @@ def left_out(seen: Seen) -> tuple[tuple[str, int], ...]:
     """Rows that could not be chosen, by reason, the most frequent first."""
     reasons = Counter(score.why for score in seen.scores if score.value is None)
     above = sum(score.value is not None and score.value > 1 for score in seen.scores)
-    if seen.by == "ifd" and above:
+    if seen.by_difficulty and above:
         reasons["IFD above 1: the instruction makes the answer less likely"] = above
     return tuple((shortened(reason), count) for reason, count in reasons.most_common(MOST_REASONS))

@@ -189,4 +189,5 @@ def gathered(made: Made, order: Order, run: Run, wish: Wish) -> Seen:
         scores=tuple(store.rows(made.scores.key)) if made.scores is not None else (),
         vectors_ND=None if vectors is None else store.matrix(vectors.key)[1],
         facts=facts(wish, order.source, run),
+        by_difficulty="ifd" in (wish.by, wish.quality),
     )

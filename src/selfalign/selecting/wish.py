@@ -93,8 +93,8 @@ class Wish:
         return Rendering(**given({"prompt": self.prompt, "max_length": self.max_length}))
 
     def place(self) -> Place:
-        """Where models work; scripted ones have adapters of their own."""
-        scripted = self.model is not None and self.model.startswith("scripted:")
+        """Where models work; scripted ones have adapters of their own, which also do where no model is asked."""
+        scripted = not self.asks_model() or str(self.model).startswith("scripted:")
         adapters: dict[str, Any] = {"engine": "scripted", "trainer": "scripted"} if scripted else {}
         return Place(**given({"device": self.device, "dtype": self.dtype}), store=str(self.store), **adapters)
 
