@@ -19,6 +19,15 @@ EVALUATION = {
 }
 
 
+# What a method needs beside its base model; every other setting has a default.
+NEEDS = {
+    "spin": {"demonstrations": "embedded:house-style#train#20"},
+    "sft": {"demonstrations": "embedded:house-style#train#20"},
+    "diverse_evol": {"pool": "embedded:house-style#train#20", "start": 4, "grow": 4},
+}
+DATA = {"spin": "demonstrations", "sft": "demonstrations", "diverse_evol": "pool"}
+
+
 def settings_of(method: str, store: Path, **changes: Any) -> dict[str, Any]:
     """A recipe of a method as plain data: three rounds over twenty demonstrations."""
     return {
@@ -26,7 +35,7 @@ def settings_of(method: str, store: Path, **changes: Any) -> dict[str, Any]:
         "method": {
             "name": method,
             "base": "scripted:novice",
-            "demonstrations": "embedded:house-style#train#20",
+            **NEEDS[method],
             "optimisation": {"batch_size": 8},
             **changes,
         },

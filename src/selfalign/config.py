@@ -203,7 +203,7 @@ def method_of(settings: Mapping[str, Any], where: str) -> type[Any]:
     """The method class a recipe names."""
     block = settings.get("method")
     if not isinstance(block, dict):
-        raise RecipeError(f"{where}: method must be a mapping with 'name', 'base' and 'demonstrations'")
+        raise RecipeError(f"{where}: method must be a mapping with 'name', 'base' and the method's data")
     name = block.get("name")
     if not isinstance(name, str) or name not in METHODS:
         raise RecipeError(f"{where}: method.name is {name!r}{nearest(str(name), METHODS)}; known: {', '.join(METHODS)}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from selfalign.methods.diverse_evol import DiverseEvol
 from selfalign.methods.sft import SupervisedFineTuning
 from selfalign.methods.spin import Spin
 
-METHODS: dict[str, type[Spin] | type[SupervisedFineTuning]] = {
+METHODS: dict[str, type[Spin] | type[DiverseEvol] | type[SupervisedFineTuning]] = {
     "spin": Spin,
+    "diverse_evol": DiverseEvol,
     "sft": SupervisedFineTuning,
 }

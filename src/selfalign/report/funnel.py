@@ -16,7 +16,7 @@ from selfalign.report.evidence import Evidence, short, tables_in
 from selfalign.report.visible import shortened
 
 BEFORE_ROUNDS = "start"
-NAMES = {"load_chats": "demonstrations", "generate": "generated answers", "pair": "pairs"}
+NAMES = {"load_chats": "demonstrations", "generate": "generated answers", "pair": "pairs", "taken": "chosen so far"}
 MOST_REASONS = 8
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import mean
 from typing import Any
 
+from selfalign.errors import StageError
 from selfalign.measures.diversity import mean_nearest_distance, vendi_score
 from selfalign.measures.health import answer_words, near_duplicates
 from selfalign.measures.languages import language_mix
@@ -21,11 +22,14 @@ from selfalign.work import matrix, rows
 MOST_LANGUAGES = 6
 NEAR_DUPLICATE_OVERLAP = 0.7
 MOST_TEXTS = 2_000
+MOST_VENDI_ROWS = 4_096
+# Each of so many rows is compared with all rows.
+MOST_GAPS = 1_024
 
 
-def described_size(size: Callable[[Any], Size], **_: Any) -> Size:
-    """About a dozen measures."""
-    return Size(12)
+def described_size(size: Callable[[Any], Size], *, vectors: tuple[Matrix, ...], **_: Any) -> Size:
+    """At most so many measures; fewer where fewer languages are met."""
+    return Size(4 + MOST_LANGUAGES + 4 * len(vectors))
 
 
 @stage(version=1, needs="driver", expect=described_size)
@@ -70,11 +74,25 @@ def of_vectors(vectors: Matrix, ids: set[str]) -> Iterator[SetMeasure]:
     yield SetMeasure(id="covering_mean", says=says, chosen=float(distance_N.mean()), pool=0.0)
     chosen_ND = values_ND[places]
     says = "distance of a row to its nearest other row of the set, mean"
-    one, other = mean_nearest_distance(chosen_ND), mean_nearest_distance(values_ND)
+    one, other = (gap(vectors_ND) for vectors_ND in (chosen_ND, values_ND))
     yield SetMeasure(id="nearest_other", says=says, chosen=one, pool=other)
-    few, many = vendi_score(chosen_ND), vendi_score(values_ND)
-    says = f"Vendi score, the effective number of different rows (over {few.rows:,} chosen and {many.rows:,} of all)"
-    yield SetMeasure(id="vendi", says=says, chosen=few.score, pool=many.score)
+    # The score grows with the number of rows: the pool's is taken over as many, drawn by a seed.
+    count = min(len(chosen_ND), MOST_VENDI_ROWS)
+    says = f"Vendi score, the effective number of different rows among {count:,}"
+    yield SetMeasure(id="vendi", says=says, chosen=vendi(chosen_ND, count), pool=vendi(values_ND, count))
+
+
+def gap(vectors_ND: Any) -> float | None:
+    """The mean distance of a row to its nearest other row; None of a lone row."""
+    return mean_nearest_distance(vectors_ND, sample=MOST_GAPS) if len(vectors_ND) > 1 else None
+
+
+def vendi(vectors_ND: Any, count: int) -> float | None:
+    """The Vendi score over `count` rows; None where a row has no direction."""
+    try:
+        return vendi_score(vectors_ND, sample=count).score
+    except StageError:
+        return None
 
 
 def prompt_words(chat: Chat) -> int:

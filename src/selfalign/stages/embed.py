@@ -18,9 +18,7 @@ ROWS_PER_SHARD = 2048
 
 def embedded(model: Model, chats: Table[Chat], *, rendering: Rendering, embedding: Embedding) -> Matrix:
     """One vector for each chat, in the space `embedding` asks for. Another space of the same states embeds nothing."""
-    states = embed(
-        model, chats, rendering=rendering, embedding=replace(embedding, whiten=None, normalise="nothing")
-    )
+    states = embed(model, chats, rendering=rendering, embedding=replace(embedding, whiten=None, normalise="nothing"))
     return in_space(states, whiten=embedding.whiten, normalise=embedding.normalise)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
+from selfalign.selection.by_score import instruction_following_difficulty
 from selfalign.stage import Size, stage
 from selfalign.stages.score import score_answers
 from selfalign.types import AnswerScore, Chat, Model, Rendering, Score, Table, Uncertainty
@@ -55,10 +56,12 @@ def surprise(scores: Table[AnswerScore]) -> Iterator[Score]:
     """The mean negative log-likelihood of each answer in nats per token."""
     for score in rows(scores):
         why = "" if score.tokens else "the answer has no tokens"
-        yield Score(id=score.id, value=None if why else -score.log_probability / score.tokens, why=why)
+        yield Score(id=score.id, value=None if why else per_token(score), why=why)
 
 
-def difficulty_size(size: Callable[[Any], Size], *, conditioned: Table[AnswerScore], direct: Table[AnswerScore]) -> Size:
+def difficulty_size(
+    size: Callable[[Any], Size], *, conditioned: Table[AnswerScore], direct: Table[AnswerScore]
+) -> Size:
     """One score a row."""
     return Size(size(conditioned).rows)
 
@@ -70,10 +73,26 @@ def difficulty(conditioned: Table[AnswerScore], direct: Table[AnswerScore]) -> I
     A ratio of losses, as the released code computes it. A row whose answer was cut differently in the two renderings,
     or has no tokens, has no score.
     """
-    for given, alone in zip(rows(conditioned), rows(direct), strict=True):
-        why = ""
-        if not given.tokens or given.tokens != alone.tokens:
-            why = "the answer has no tokens" if not given.tokens else "the answer is cut beside its instruction"
-        elif alone.log_probability == 0:
-            why = "the answer is certain without its instruction"
-        yield Score(id=given.id, value=None if why else given.log_probability / alone.log_probability, why=why)
+    both = list(zip(rows(conditioned), rows(direct), strict=True))
+    whys = [why_unscored(given, alone) for given, alone in both]
+    sound = [pair for pair, why in zip(both, whys, strict=True) if not why]
+    ratios = iter(
+        instruction_following_difficulty([per_token(one) for one, _ in sound], [per_token(one) for _, one in sound])
+    )
+    for (given, _), why in zip(both, whys, strict=True):
+        value = None if why else float(next(ratios))
+        unsure = value is not None and value != value
+        why = "the answer is certain without its instruction" if unsure else why
+        yield Score(id=given.id, value=None if unsure else value, why=why)
+
+
+def why_unscored(given: AnswerScore, alone: AnswerScore) -> str:
+    """Why two scores of an answer cannot be compared; empty when they can."""
+    if not given.tokens:
+        return "the answer has no tokens"
+    return "" if given.tokens == alone.tokens else "the answer is cut beside its instruction"
+
+
+def per_token(score: AnswerScore) -> float:
+    """The mean negative log-likelihood in nats per token."""
+    return -score.log_probability / score.tokens

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from selfalign.errors import RecipeError
+from selfalign.errors import RecipeError, StageError
 from selfalign.selection import by_score
 from selfalign.selection.clusters import k_means
 from selfalign.selection.facility_location import facility_location
@@ -30,8 +30,10 @@ By = Literal[
     "random", "least-confidence", "margin", "entropy", "ifd", "perplexity",
 ]  # fmt: skip
 Metric = Literal["euclidean", "cosine"]
-BY_VECTORS = ("k-center", "farthest", "k-means", "facility-location")
-BY_UNCERTAINTY = ("least-confidence", "margin", "entropy")
+BY_VECTORS: tuple[ByVectors, ...] = get_args(ByVectors)
+BY_UNCERTAINTY: tuple[ByUncertainty, ...] = get_args(ByUncertainty)
+# Instruction-following difficulty above this: the instruction makes the answer less likely, so they hardly fit.
+MISMATCHED_ABOVE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,20 +107,16 @@ def select(
     by = selection.by
     if by == "random":
         return Selected(choose_at_random(pool, chosen, count=count, seed=seed), vectors)
-    if by in BY_UNCERTAINTY:
+    if by == "least-confidence" or by == "margin" or by == "entropy":
         rated = uncertainties(model, pool, rendering=rendering, over=selection.uncertainty_over)
-        return Selected(
-            choose_by_uncertainty(rated, chosen, by=by, of=selection.uncertainty_of, count=count), vectors
-        )
+        return Selected(choose_by_uncertainty(rated, chosen, by=by, of=selection.uncertainty_of, count=count), vectors)
     if by == "ifd":
         return Selected(
             choose_by_difficulty(instruction_difficulties(model, pool, rendering), chosen, count=count), vectors
         )
     if by == "perplexity":
         band = (selection.low_percentile, selection.high_percentile)
-        return Selected(
-            choose_from_band(perplexities(model, pool, rendering), chosen, band=band, count=count), vectors
-        )
+        return Selected(choose_from_band(perplexities(model, pool, rendering), chosen, band=band, count=count), vectors)
     if vectors is None:
         vectors = embedded(model, pool, rendering=rendering, embedding=selection.embedding)
     if selection.quality == "ifd" and quality is None:
@@ -127,6 +125,7 @@ def select(
         vectors, chosen,
         by=by, metric=selection.metric, count=count, seed=seed if by == "k-means" else 0,
         quality=() if quality is None else (quality,), quality_share=selection.quality_share if quality else 1.0,
+        highest_quality=MISMATCHED_ABOVE if selection.quality == "ifd" else None,
     )  # fmt: skip
     return Selected(choices, vectors)
 
@@ -176,17 +175,19 @@ def choose_by_vectors(
     seed: int,
     quality: tuple[Table[Score], ...],
     quality_share: float,
+    highest_quality: float | None,
 ) -> Iterator[Choice]:
     """`count` rows by where they lie; k-center is DiverseEvol's (eq. 1-2), exact in float64.
 
-    k-center and farthest with nothing chosen begin with the row nearest to the mean of all.
+    k-center and farthest with nothing chosen begin with the row nearest to the mean of all. With `quality`, only the
+    best `quality_share` of the scored rows may be chosen; those above `highest_quality` count as not scored.
 
     Raises:
         StageError: a row is not finite, or not of unit length where the metric needs it; too few rows of quality.
     """
     row_ids, values_ND = matrix(vectors)
     before = places(row_ids, chosen)
-    among = of_quality(row_ids, quality, quality_share)
+    among = of_quality(row_ids, quality, share=quality_share, highest=highest_quality)
     if by == "k-means":
         picks = k_means(values_ND, count, seed=seed, chosen=before, among=among)
     elif by == "facility-location":
@@ -196,17 +197,27 @@ def choose_by_vectors(
     yield from named(picks, row_ids, before, by=by)
 
 
-def of_quality(row_ids: Sequence[str], quality: tuple[Table[Score], ...], share: float) -> Any:
-    """The rows that may be chosen: all (None), or the share of the scored ones with the highest scores."""
+def of_quality(
+    row_ids: Sequence[str], quality: tuple[Table[Score], ...], *, share: float, highest: float | None
+) -> Any:
+    """The rows that may be chosen: all (None), or the share of the scored ones with the highest scores.
+
+    Raises:
+        StageError: no row has a score.
+    """
     import numpy
 
     if not quality:
         return None
-    values = {score.id: score.value for table in quality for score in rows(table)}
-    scored = [place for place, row_id in enumerate(row_ids) if values.get(row_id) is not None]
-    kept = by_score.best_share(numpy.array([values[row_ids[place]] for place in scored], dtype=float), share)
-    note("of_quality", len(kept))
-    return numpy.sort(numpy.array(scored, dtype=numpy.int64)[kept])
+    value_of = {score.id: score.value for table in quality for score in rows(table)}
+    values_N = numpy.array([numpy.nan if value_of.get(one) is None else value_of[one] for one in row_ids], dtype=float)
+    scored_M = numpy.flatnonzero(values_N <= (numpy.inf if highest is None else highest))
+    note("of_quality_scored", len(scored_M))
+    if not len(scored_M):
+        raise StageError("no row has a usable score of quality; select without it")
+    kept = by_score.best_share(numpy.nan_to_num(values_N), share, among=scored_M)
+    note("of_quality_kept", len(kept))
+    return kept
 
 
 def from_the_middle(values_ND: Any, count: int, before: Any, among: Any, *, by: str, metric: Metric) -> Picks:
@@ -216,7 +227,7 @@ def from_the_middle(values_ND: Any, count: int, before: Any, among: Any, *, by: 
     one = k_center if by == "k-center" else farthest
     if len(before):
         return one(values_ND, count, chosen=before, metric=metric, among=among)
-    first = nearest_to_mean(values_ND, among=among)
+    first = nearest_to_mean(values_ND) if among is None else int(among[nearest_to_mean(values_ND[among])])
     start = Picks(numpy.array([first]), numpy.array([numpy.nan]), numpy.array([-1]))
     if count == 1:
         return start
@@ -256,9 +267,7 @@ def choose_by_uncertainty(
 
 
 @stage(version=1, needs="driver", expect=choices_size)
-def choose_by_difficulty(
-    scores: Table[Score], chosen: tuple[Table[Choice], ...], *, count: int
-) -> Iterator[Choice]:
+def choose_by_difficulty(scores: Table[Score], chosen: tuple[Table[Choice], ...], *, count: int) -> Iterator[Choice]:
     """The `count` rows whose instruction helps least, those above 1 left out (IFD; Li et al. 2308.12032)."""
     row_ids, values_N = scored(scores)
     before = places(row_ids, chosen)
