@@ -68,6 +68,35 @@ class Instruction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """A piece of writing that answers nothing yet: a document, or a segment of one under its `heading`.
+
+    `source` says where it comes from (a file, a page), `parents` which document a segment was cut from.
+    """
+
+    id: str
+    text: str
+    source: str = ""
+    heading: str = ""
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grade:
+    """What a grader thinks of a row. An unreadable reply has no `value`, and `why_unread` says why: never a number.
+
+    `entropy` (nats) is that of the distribution over the scale where the grade was read from one.
+    """
+
+    id: str
+    rubric: str
+    value: float | None
+    reply: str = ""
+    why_unread: str = ""
+    entropy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerScore:
     """The log-probability (nats, summed over answer tokens) a model gives to a chat's answer."""
 
