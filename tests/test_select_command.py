@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy
 import pytest
@@ -21,6 +21,7 @@ from selfalign.cli import main
 from selfalign.cli.selecting import SELECTORS
 from selfalign.errors import RecipeError
 from selfalign.selecting.wish import count_of
+from selfalign.stages.select import By
 from selfalign.store import Store
 
 USAGE, FAILED = 2, 1
@@ -108,7 +109,7 @@ def test_every_selector_writes_rows_reasons_and_a_page(by: str, data: Path, sele
     assert ("<svg" in page) == (by != "random")
     note = json.loads((folder / "selection.json").read_text())
     assert note["made_by"] == "selfalign select"
-    assert note["by"] == by
+    assert (note["by"], note["rows"], note["chosen"], note["file"]) == (by, 40, 6, "chosen.jsonl")
     assert sorted(path.name for path in folder.iterdir()) == [
         ".lock", "chosen.jsonl", "report.html", "selection.json", "why.csv",
     ]  # fmt: skip
@@ -183,7 +184,12 @@ def test_a_folder_is_named_after_data_selector_and_rows(
     assert (tmp_path / "selected" / "rows-random-2" / "chosen.jsonl").exists()
     assert main(["select", "embedded:house-style#dev", "--by", "random", "--n", "3"]) == 0
     assert (tmp_path / "selected" / "house-style-dev-random-3" / "chosen.jsonl").exists()
-    said = capsys.readouterr().out
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "rows.jsonl").write_text(lines(ROWS[:30]))
+    assert main(["select", "elsewhere/rows.jsonl", "--by", "random", "--n", "2"]) == USAGE
+    seen = capsys.readouterr()
+    assert "selected/rows-random-2 holds a selection from rows.jsonl" in seen.err
+    said = seen.out
     assert "2 of 40 rows (5.0 %) of rows.jsonl chosen by random" in said
     for name in ("chosen.jsonl", "why.csv", "report.html"):
         assert f"selected/rows-random-2/{name}" in said
@@ -296,6 +302,16 @@ def test_faulty_data_is_named_before_any_model_is_opened(
     for part in parts:
         assert part in said
     assert Store(store).finished() == []
+
+
+def test_help_names_every_selector_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["select", "--help"])
+    assert stopped.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(by in said for by in SELECTORS)
+    assert "rows.jsonl --n 5% --model embedded:smollm2" in said
+    assert set(SELECTORS) == set(get_args(By))
 
 
 def test_usage_errors_exit_with_two(capsys: pytest.CaptureFixture[str]) -> None:

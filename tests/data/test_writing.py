@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from selfalign.data.numbers import read_numbers
 from selfalign.data.sources import pinned, read_chats
-from selfalign.data.writing import write_chosen
+from selfalign.data.writing import as_line, write_chosen
 from selfalign.errors import RecipeError, StoreError
 
 ROWS: list[dict[str, Any]] = [
@@ -82,6 +83,13 @@ def test_embedded_sets_become_lines_of_the_split(tmp_path: Path) -> None:
     assert done.path.name == "chosen.jsonl"
     assert ids_in(done.path) == [chats[5].id, chats[2].id]
     assert all(json.loads(line)["split"] == "dev" for line in done.path.read_text().splitlines())
+
+
+def test_a_row_of_a_hub_set_becomes_one_line_of_json() -> None:
+    line = as_line({"text": "zwei\nZeilen ü \ud800", "day": date(2024, 5, 1), "raw": b"x"})
+    assert line.count(b"\n") == 1
+    assert "ü".encode() in line
+    assert json.loads(line) == {"text": "zwei\nZeilen ü \ud800", "day": "2024-05-01", "raw": "b'x'"}
 
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=12)

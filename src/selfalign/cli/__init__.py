@@ -94,14 +94,16 @@ def add_run_commands(commands: Any) -> None:
 
 def add_select(commands: Any) -> None:
     """The command that picks rows without training anything."""
-    says = "pick the rows of a dataset that tell most; trains nothing"
+    says = "pick rows of a dataset: diverse, hard, uncertain or random ones; trains nothing"
     one = commands.add_parser("select", help=says, description=SELECT, epilog=EPILOGUE)
     one.add_argument(
         "data", help="rows.jsonl, .csv, .json, .parquet, embedded:set#split or hub:org/name@revision#split"
     )
     one.add_argument("--n", required=True, metavar="ROWS", help="how many rows: 500, or a share of all such as 5%%")
-    for name, more in SELECT_OPTIONS:
-        one.add_argument(name, **more)
+    for title, group in SELECT_OPTIONS.items():
+        shown = one.add_argument_group(title)
+        for name, more in group:
+            shown.add_argument(name, **more)
     one.add_argument("--store", type=Path, default=Path("runs/.store"), help="where results are kept (%(default)s)")
     says = "where to write (default: selected/<data>-<selector>-<rows>)"
     one.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=says)

@@ -82,7 +82,7 @@ def select_rows(wish: Wish, *, observers: tuple[Observer, ...] = ()) -> Done:
     order = ordered(wish)
     store = Store(wish.store)
     folder = folder_of(wish, order.source, order.count)
-    check_free(folder)
+    check_free(folder, wish)
     to_make = planned(order, store, wish)
     with RunFolder(folder).held():
         engine, trainer, executor = adapters(wish.place())

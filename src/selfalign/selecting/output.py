@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from selfalign.data.writing import unit_of, write_chosen
 from selfalign.errors import RecipeError
@@ -46,11 +47,11 @@ def folder_of(wish: Wish, source: Source, count: int) -> Path:
     return Path("selected") / f"{name}-{wish.by}-{count}"
 
 
-def check_free(folder: Path) -> None:
-    """Refuse a folder that holds anything but an earlier selection.
+def check_free(folder: Path, wish: Wish) -> None:
+    """Refuse a folder that holds anything but an earlier selection, and one that nobody named and other data has.
 
     Raises:
-        RecipeError: it is a file, or holds what this command did not write.
+        RecipeError: it is a file, or holds what this command did not write or wrote about other data.
     """
     try:
         if not folder.exists():
@@ -60,7 +61,12 @@ def check_free(folder: Path) -> None:
         names = sorted(path.name for path in folder.iterdir() if path.name not in (STAGED, LOCK))
     except OSError as error:
         raise RecipeError(f"{folder}: cannot be read: {error.strerror}; name another folder with --output") from error
-    if names and not is_selection(folder):
+    if not names:
+        return
+    note = earlier_note(folder)
+    if note and wish.output is None and (other := note.get("ref")) != wish.data:
+        raise RecipeError(f"{folder} holds a selection from {other}: name another folder for this one with --output")
+    if not note:
         held = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         raise RecipeError(
             f"{folder} holds {held} and no earlier selection; only a folder this command wrote is written again: "
@@ -68,13 +74,13 @@ def check_free(folder: Path) -> None:
         )
 
 
-def is_selection(folder: Path) -> bool:
-    """Whether this command wrote the folder."""
+def earlier_note(folder: Path) -> dict[str, Any]:
+    """What an earlier selection noted in a folder; empty where there is none."""
     try:
         note = json.loads((folder / NOTE).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(note, dict) and note.get("made_by") == MADE_BY
+        return {}
+    return note if isinstance(note, dict) and note.get("made_by") == MADE_BY else {}
 
 
 def write_output(seen: Seen, source: Source, folder: Path, asked: Mapping[str, str]) -> Output:
@@ -94,11 +100,12 @@ def write_output(seen: Seen, source: Source, folder: Path, asked: Mapping[str, s
         write_text(staged / WHY, why_text(seen, chosen.places, unit=unit_of(source)))
         write_text(staged / PAGE, selection_page(seen, places))
         write_text(staged / NOTE, note_text(seen, source, chosen.path.name, asked))
-        for stale in folder.glob("chosen.*"):
-            if is_selection(folder) and stale.name != chosen.path.name:
-                stale.unlink()
+        before = earlier_note(folder).get("file")
         for name in (NOTE, chosen.path.name, WHY, PAGE):  # the note first: half a folder must be known as ours
             os.replace(staged / name, folder / name)
+        for stale in folder.glob("chosen.*"):
+            if stale.name == before != chosen.path.name:
+                stale.unlink()
         staged.rmdir()
     except OSError as error:
         raise disk_error(folder, error) from error
@@ -109,9 +116,11 @@ def note_text(seen: Seen, source: Source, chosen: str, asked: Mapping[str, str])
     """What was selected and the calls that did it, for programs."""
     note = {
         "made_by": MADE_BY,
-        "data": {"ref": seen.data, "digest": source.digest, "rows": len(seen.pool)},
+        "ref": seen.data,
+        "digest": source.digest,
         "by": seen.by,
-        "rows": len(seen.choices),
+        "rows": len(seen.pool),
+        "chosen": len(seen.choices),
         "file": chosen,
         "facts": dict(seen.facts),
         "measures": {one.id: {"says": one.says, "chosen": one.chosen, "pool": one.pool} for one in seen.measures},
