@@ -110,6 +110,20 @@ class LM(Protocol):
         `advance` counts groups as rows.
         """
 
+    def choice(
+        self,
+        prompts: Sequence[Chat],
+        *,
+        options: Sequence[str],
+        rendering: Rendering,
+        advance: Advance = unheard,
+    ) -> list[tuple[float, ...]]:
+        """The log-probability (nats) of each option, for each prompt, as what the model would write next.
+
+        An option continues what is already written of the answer (`answer`; nothing when it is None) and is scored
+        without an end token. What prompts begin with together is computed once.
+        """
+
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
         """How many tokens each answer has as rendered (its end token included)."""
 

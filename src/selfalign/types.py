@@ -380,6 +380,8 @@ ROW_TYPES: dict[str, type] = {
         Chat,
         Pair,
         Instruction,
+        Text,
+        Grade,
         AnswerScore,
         PairScore,
         Uncertainty,
