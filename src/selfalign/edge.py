@@ -55,6 +55,8 @@ BOUNDS: dict[str, Any] = {
     "device": Bounds(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"),
     "sets_mixed": Bounds(ge=1),
     "patience": Bounds(ge=1),
+    "final_ratio": Bounds(ge=0, le=1),
+    "steps_by_examples": Bounds(ge=1),
     "start": Bounds(ge=1),
     "grow": Bounds(ge=1),
     "updates": Bounds(ge=1),

@@ -29,7 +29,7 @@ def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Re
     """
     if rendering.prompt == "chat":
         return chat_text(tokenizer, prompt, rendering)
-    turns = [message.content for message in prompt if message.role == "user"]
+    turns = [message.content for message in with_suffix(prompt, rendering) if message.role == "user"]
     if len(turns) != 1:
         raise EngineError(
             f"rendering.prompt {rendering.prompt!r} takes prompts with one user turn, this one has {len(turns)}; "
@@ -50,7 +50,7 @@ def chat_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rend
             "the model's tokenizer has no chat template; add a chat_template.jinja to the model folder "
             "or set rendering.prompt to 'instruction-response' or 'alpaca'"
         )
-    messages = [{"role": message.role, "content": message.content} for message in with_system(prompt, rendering)]
+    messages = [{"role": message.role, "content": message.content} for message in led_and_tagged(prompt, rendering)]
     text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if rendering.context == "prompt":
         return text
@@ -58,6 +58,20 @@ def chat_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rend
     if not text.startswith(before):
         raise EngineError("the chat template has no header of its own for answers; set rendering.prompt to 'alpaca'")
     return text.removeprefix(before)
+
+
+def led_and_tagged(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Message, ...]:
+    """The prompt as the rendering wants it led and tagged."""
+    return with_suffix(with_system(prompt, rendering), rendering)
+
+
+def with_suffix(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Message, ...]:
+    """The prompt, the rendering's suffix at the end of its last user message."""
+    last = max((place for place, message in enumerate(prompt) if message.role == "user"), default=None)
+    if not rendering.suffix or last is None:
+        return prompt
+    tagged = Message(role="user", content=f"{prompt[last].content}\n\n{rendering.suffix}")
+    return (*prompt[:last], tagged, *prompt[last + 1 :])
 
 
 def with_system(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Message, ...]:

@@ -272,13 +272,15 @@ class Rendering:
 
     `answer_end`: `natural` appends one end token to a finished answer and none to a cut one; `official-double`
     reproduces the released SPIN code (EOS, newline, EOS; the earlier end tokens hidden from attention; cut answers
-    end like finished ones). `system` is put before prompts that have no system message.
+    end like finished ones). `system` is put before prompts that have no system message. `suffix` follows the last
+    user message after a blank line (Humpback's tags).
     """
 
     prompt: Literal["chat", "instruction-response", "alpaca"] = "chat"
     context: Literal["prompt", "header"] = "prompt"
     answer_end: Literal["natural", "official-double"] = "natural"
     system: str | None = None
+    suffix: str = ""
     max_length: int = 2048
     max_prompt_length: int | None = None
 
@@ -316,6 +318,9 @@ class Optimisation:
     """How weights move. Batch size counts rows per optimiser step over all devices; micro-batches are ambient.
 
     `schedule_epochs` lays the learning-rate schedule out over more epochs than are trained (SPIN's "6, stop at 2").
+    `final_ratio` is the share of the peak rate that a decaying schedule ends at. `steps_by_examples` replaces epochs
+    and batch size where the number of rows is only known once they are filtered: rows of (examples, steps, batch
+    size), steps interpolated between them.
     """
 
     optimiser: Literal["adamw", "rmsprop"] = "adamw"
@@ -328,6 +333,8 @@ class Optimisation:
     batch_size: int = 64
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    final_ratio: float = 0.0
+    steps_by_examples: tuple[tuple[int, int, int], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from selfalign.errors import StageError
@@ -20,6 +20,7 @@ def training_size(
     """Every sequence of every table, as often as there are epochs."""
     sizes = [size(table) for table in tables]
     seen = sum(one.rows for one in sizes)
+    optimisation = for_examples(optimisation, seen)
     share = 1.0
     epochs = optimisation.num_train_epochs
     if optimisation.max_steps is not None:
@@ -48,6 +49,9 @@ def train(
         StageError: pairs and reference scores do not match row by row, or there is nothing to train on.
     """
     tokenizer = tokenizer_of(model)
+    if optimisation.steps_by_examples is not None:
+        optimisation = for_examples(optimisation, sum(1 for table in tables for _ in rows(table)))
+        note("batch_size", optimisation.batch_size)
     if isinstance(objective, Dpo):
         pairs = list(pair_examples(tokenizer, tables, reference, rendering))
         note("pairs", len(pairs))
@@ -60,6 +64,31 @@ def train(
         raise StageError("there are no rows to train on; look at what the stages before it dropped, and why")
     note("steps", [asdict(step) for step in fitted(model, order)])
     return Weights()
+
+
+def for_examples(optimisation: Optimisation, count: int) -> Optimisation:
+    """The optimisation for so many examples: steps and batch size from `steps_by_examples`, if it has any.
+
+    Steps are linear between two rows of the table and proportional to the examples outside of it; the batch size is
+    that of the last row with no more examples (of the first, below it).
+    """
+    table = sorted(optimisation.steps_by_examples or ())
+    if not table or count < 1:
+        return replace(optimisation, steps_by_examples=None)
+    smaller = [row for row in table if row[0] <= count]
+    larger = [row for row in table if row[0] > count]
+    if smaller and larger:
+        (low, few, _), (high, many, _) = smaller[-1], larger[0]
+        steps = few + (many - few) * (count - low) / (high - low)
+    else:
+        examples, few, _ = smaller[-1] if smaller else larger[0]
+        steps = few * count / examples
+    batch_size = (smaller[-1] if smaller else larger[0])[2]
+    taken = max(1, round(steps))
+    return replace(
+        optimisation, max_steps=taken, batch_size=batch_size, steps_by_examples=None,
+        num_train_epochs=-(-taken // -(-count // batch_size)),
+    )  # fmt: skip
 
 
 def answer_examples(

@@ -32,15 +32,15 @@ def learning_rate(optimisation: Optimisation, *, step: int, examples: int) -> fl
     """The rate of optimiser step `step` (from 0), by the convention of the Transformers schedulers.
 
     Warm-up takes w = ceil(`warmup_ratio` × horizon) steps and starts at zero: rate k/w. Then, with progress
-    p = (k - w) / (horizon - w): linear 1 - p, cosine (1 + cos πp)/2, constant 1.
+    p = (k - w) / (horizon - w): linear 1 - p, cosine (1 + cos πp)/2, constant 1; the first two end at `final_ratio`
+    instead of 0 when it is set.
     """
     total = horizon(optimisation, examples=examples)
     warm_up = math.ceil(optimisation.warmup_ratio * total)
     if step < warm_up:
         return optimisation.learning_rate * step / warm_up
     progress = min(1.0, (step - warm_up) / max(1, total - warm_up))
-    if optimisation.schedule == "linear":
-        return optimisation.learning_rate * (1.0 - progress)
-    if optimisation.schedule == "cosine":
-        return optimisation.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
-    return optimisation.learning_rate
+    if optimisation.schedule == "constant":
+        return optimisation.learning_rate
+    left = 1.0 - progress if optimisation.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
+    return optimisation.learning_rate * (optimisation.final_ratio + (1.0 - optimisation.final_ratio) * left)
