@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripted_recipes import NAMES, settings_of, written
+from scripted_recipes import DATA, NAMES, NEEDS, settings_of, written
 from selfalign.config import Recipe, read_recipe
 from selfalign.errors import RecipeError, SelfAlignError
 from selfalign.playing import calls_of
@@ -19,11 +19,13 @@ MOST_LINES = 40
 
 
 def shipped(path: Path, tmp_path: Path) -> Recipe:
-    """A shipped recipe; data that do not ship are replaced by a row, a model on the hub is only named."""
+    """A shipped recipe; data that do not ship are replaced by a small file, a model on the hub is only named."""
     settings = yaml.safe_load(path.read_text())
-    (tmp_path / "row.jsonl").write_text('{"prompt": "say one", "completion": "one"}\n')
+    rows = "".join(f'{{"prompt": "say {n}", "completion": "{n}"}}\n' for n in range(1200))
+    (tmp_path / "row.jsonl").write_text(rows)
     overrides = []
-    places = [("method.demonstrations", settings["method"].get("demonstrations"))]
+    data = DATA[settings["method"]["name"]]
+    places = [(f"method.{data}", settings["method"].get(data))]
     for split in ("dev", "test"):
         places.append((f"evaluate.{split}.held_out", settings["evaluate"].get(split, {}).get("held_out")))
     for place, ref in places:
@@ -64,7 +66,7 @@ def test_a_resolved_recipe_says_every_setting(method: str, tmp_path: Path) -> No
     said = yaml.safe_load(recipe.text())
     assert set(said) == {"name", "method", "rounds", "evaluate", "stop", "place"}
     assert said["method"]["optimisation"]["max_grad_norm"] == 1.0
-    assert said["method"]["demonstrations"] == "embedded:house-style#train#20"
+    assert said["method"][DATA[method]] == NEEDS[method][DATA[method]]
     assert said["evaluate"]["instruction_sampling"] == said["evaluate"]["sampling"] | {"temperature": 0.0}
     assert said["place"]["rows_at_once"] == 64
 
