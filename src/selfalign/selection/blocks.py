@@ -24,8 +24,8 @@ LARGEST = 1e150
 PLAIN = (2.0**-20, 2.0**20)
 UNIT_TOLERANCE = 1e-3
 SMALLEST = 5e-324
-# Multiply-adds up to which a matrix product stays on the calling thread. Waiting for another thread after every block
-# costs more than it brings: twenty times as much once other programs want the processors.
+# Multiply-adds up to which a matrix product stays on the calling thread. Blocks are small, so waiting for another
+# thread after each brings little, and costs ten times as much as the product once other programs want the processors.
 OWN_THREAD = 1 << 18
 
 
@@ -135,6 +135,9 @@ def space(
         )
     if metric not in get_args(Metric):
         raise StageError(f"there is no metric {metric!r}: use one of {', '.join(get_args(Metric))}")
+    if isinstance(vectors_ND, numpy.memmap):
+        # The same memory without what a memory map does after every operation.
+        vectors_ND = vectors_ND.view(numpy.ndarray)
     count, width = vectors_ND.shape
     if not width:
         raise StageError("vectors have no columns: rows without numbers have no distances")

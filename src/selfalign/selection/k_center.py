@@ -38,13 +38,12 @@ def k_center(
     2-approximation of the least covering radius (Gonzalez 1985; Sener & Savarese 2018, core-set; DiverseEvol
     2311.08182, eq. 1-2).
 
-    `vectors_ND` may be a memory map; it is read in blocks of about `block_bytes`. `values` are the distances at
-    selection (Euclidean, or 1 − cosine), `nearest` the earliest of the nearest rows chosen before. Only rows `among`
-    (indices; all when None) that are not `chosen` are picked; with nothing chosen, the first pick is the lowest of
-    them. `advance` hears of every pick.
+    `vectors_ND` may be a memory map. `values` are distances at selection (Euclidean, or 1 − cosine), `nearest` the
+    earliest of the nearest rows chosen before. Only rows `among` (indices; all when None) that are not `chosen` are
+    picked; with nothing chosen, the first pick is the lowest of them. `advance` hears of every pick.
 
     Two passes over the matrix, then only rows that may be farthest are read again, each compared with any centre
-    once: O(N·(K + count)·D) at worst, O(N) memory (24 bytes a row) and about 1/64 of the matrix.
+    once: O(N·(K + count)·D) at worst. Holds 24 bytes a row, at most max(64, N/64) rows, and a few blocks.
 
     Raises:
         StageError: an unfit matrix or row (see `space`); fewer rows to pick from than `count`; bad indices.
@@ -61,8 +60,7 @@ def k_center(
         cover = Cover.of(seen, chosen, allowed_N=allowed_N)
         while len(picks) < count:
             picks += cover.hold().picks(count - len(picks), advance=advance)
-    rows, squared, nearest = zip(*picks, strict=True)
-    return _picks(seen, rows=rows, squared=squared, nearest=nearest)
+    return _picks(seen, *zip(*picks, strict=True))
 
 
 def farthest(
@@ -89,7 +87,7 @@ def farthest(
     squared_N, nearest_N = squared_to_nearest(seen, chosen)
     rows = numpy.flatnonzero(allowed_N)
     rows = rows[(-squared_N[rows]).argsort(kind="stable")[:count]]
-    return _picks(seen, rows=rows, squared=squared_N[rows], nearest=nearest_N[rows])
+    return _picks(seen, rows, squared_N[rows], nearest_N[rows])
 
 
 def nearest_chosen(
@@ -136,7 +134,7 @@ def nearest_to_mean(vectors_ND: Any, *, row_ids: Sequence[str] | None = None) ->
     return best
 
 
-def _picks(seen: Space, *, rows: Any, squared: Any, nearest: Any) -> Picks:
+def _picks(seen: Space, rows: Any, squared: Any, nearest: Any) -> Picks:
     distances = seen.distance(numpy.array(squared, numpy.float64))
     return Picks(numpy.array(rows, numpy.int64), distances, numpy.array(nearest, numpy.int64))
 
