@@ -28,7 +28,7 @@ BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 class Raw(NamedTuple):
-    """A row as its file holds it, and its place: the line for JSONL (whose end belongs to it), else the row's number."""
+    """A row as its file holds it, and its place: for JSONL the line (its end belongs to it), else the row's number."""
 
     place: int
     content: bytes
