@@ -13,7 +13,8 @@ from selfalign.stage import size_from
 from selfalign.store import Store
 
 # Planned tokens per second times parameters, from the records of recipes/spin-laptop.yaml on two cores in fp32.
-TOKEN_PARAMETERS_PER_SECOND = {"generate": 3.3e10, "score_answers": 9.0e10, "score_pairs": 9.0e10, "train": 2.5e10}
+SCORED = {"score_answers", "score_pairs", "embed", "uncertainties"}
+TOKEN_PARAMETERS_PER_SECOND = {"generate": 3.3e10, "train": 2.5e10} | dict.fromkeys(SCORED, 9.0e10)
 PARAMETERS = {"embedded:toy": 1e6, "embedded:smollm2": 1.345e8, "embedded:gemma3-270m": 2.68e8}
 SECONDS_WITHOUT_MODEL = 0.05
 

@@ -14,7 +14,6 @@ from selfalign.errors import StageError
 from selfalign.measures.diversity import mean_nearest_distance, vendi_score
 from selfalign.measures.health import answer_words, near_duplicates
 from selfalign.measures.languages import language_mix
-from selfalign.selection.k_center import nearest_chosen
 from selfalign.stage import Size, stage
 from selfalign.types import Chat, Choice, Matrix, SetMeasure, Table
 from selfalign.work import matrix, rows
@@ -65,6 +64,8 @@ def of_texts(chosen: Sequence[Chat], chats: Sequence[Chat]) -> Iterator[SetMeasu
 
 def of_vectors(vectors: Matrix, ids: set[str]) -> Iterator[SetMeasure]:
     """How well the chosen vectors cover all, and how different they are from one another."""
+    from selfalign.selection.k_center import nearest_chosen
+
     row_ids, values_ND = matrix(vectors)
     places = [place for place, row_id in enumerate(row_ids) if row_id in ids]
     distance_N, _ = nearest_chosen(values_ND, places)

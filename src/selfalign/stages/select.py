@@ -14,7 +14,6 @@ from selfalign.errors import RecipeError, StageError
 from selfalign.selection import by_score
 from selfalign.selection.clusters import k_means
 from selfalign.selection.facility_location import facility_location
-from selfalign.selection.k_center import farthest, k_center, nearest_to_mean
 from selfalign.selection.picks import Picks
 from selfalign.stage import Size, stage
 from selfalign.stages.embed import embedded
@@ -193,7 +192,7 @@ def choose_by_vectors(
     elif by == "facility-location":
         picks = facility_location(values_ND, count, chosen=before, among=among)
     else:
-        picks = from_the_middle(values_ND, count, before, among, by=by, metric=metric)
+        picks = from_the_middle(values_ND, count, before, among, by=by, metric=metric, row_ids=row_ids)
     yield from named(picks, row_ids, before, by=by)
 
 
@@ -220,24 +219,27 @@ def of_quality(
     return kept
 
 
-def from_the_middle(values_ND: Any, count: int, before: Any, among: Any, *, by: str, metric: Metric) -> Picks:
+def from_the_middle(
+    values_ND: Any, count: int, before: Any, among: Any, *, by: str, metric: Metric, row_ids: Sequence[str]
+) -> Picks:
     """k-center, or one-shot farthest; where nothing is chosen yet, the row nearest to the mean is the first."""
     import numpy
 
+    from selfalign.selection.k_center import farthest, k_center, nearest_to_mean
+
     one = k_center if by == "k-center" else farthest
     if len(before):
-        return one(values_ND, count, chosen=before, metric=metric, among=among)
+        return one(values_ND, count, chosen=before, metric=metric, among=among, row_ids=row_ids)
     first = nearest_to_mean(values_ND) if among is None else int(among[nearest_to_mean(values_ND[among])])
     start = Picks(numpy.array([first]), numpy.array([numpy.nan]), numpy.array([-1]))
     if count == 1:
         return start
-    rest = one(values_ND, count - 1, chosen=[first], metric=metric, among=among)
-    return Picks(*(numpy.concatenate(two) for two in zip(astuple_of(start), astuple_of(rest), strict=True)))
-
-
-def astuple_of(picks: Picks) -> tuple[Any, Any, Any]:
-    """The three arrays of picks."""
-    return picks.rows, picks.values, picks.nearest
+    rest = one(values_ND, count - 1, chosen=[first], metric=metric, among=among, row_ids=row_ids)
+    return Picks(
+        numpy.concatenate([start.rows, rest.rows]),
+        numpy.concatenate([start.values, rest.values]),
+        numpy.concatenate([start.nearest, rest.nearest]),
+    )
 
 
 @stage(version=1, needs="driver", expect=choices_size)
