@@ -210,6 +210,8 @@ def facts_of(move: Move) -> dict[str, Any]:
         facts["generated"] = move.round.answers.key if move.round.answers else None
         facts["started_from"] = move.round.started_from.ref if move.round.started_from else None
         facts["reference"] = move.round.reference.ref if move.round.reference else None
+        facts["grader"] = move.round.grader.ref if move.round.grader else None
+        facts["grades"] = move.round.grades.key if move.round.grades else None
         facts["chosen"] = [table.key for table in move.round.chosen]
         facts["selection"] = move.round.selection.key if move.round.selection else None
     return facts

@@ -376,6 +376,8 @@ class Round:
     answers: Table[Chat] | None = None
     started_from: Model | None = None
     reference: Model | None = None
+    grader: Model | None = None
+    grades: Table[Grade] | None = None
     chosen: tuple[Table[Choice], ...] = ()
     selection: Table[SetMeasure] | None = None
     notes: dict[str, str] = field(default_factory=dict)
