@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from selfalign.engines.choosing import Fork, choices, forked
 from selfalign.engines.cpu_linear import quicken
 from selfalign.engines.decode import Limits, Prompt, decode
 from selfalign.engines.embedding import embeddings, sequences_to_read
@@ -212,6 +213,28 @@ class OpenedModel:
             for chat, sequence, value in zip(chats, sequences, sums, strict=True)
         )
         return [tuple(next(scores) for _ in group) for group in groups]
+
+    def choice(
+        self, prompts: Sequence[Chat], *, options: Sequence[str], rendering: Rendering, advance: Advance = unheard
+    ) -> list[tuple[float, ...]]:
+        """The log-probability of each option as what comes next; see `ports.LM` and `choosing`."""
+        tokenizer = self.loaded.tokenizer
+        forks: dict[str, Fork] = {}  # most rows of a call go on from the same words
+        for written in {chat.answer or "" for chat in prompts}:
+            texts = (written, *(written + option for option in options))
+            ids, *continued = (tuple(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+            forks[written] = forked(ids, continued)
+        with explained(f"choosing with {self.loaded.name}"):
+            return choices(
+                self.loaded.model,
+                [tuple(prompt_ids(tokenizer, chat, rendering)) for chat in prompts],
+                [forks[chat.answer or ""] for chat in prompts],
+                names=[chat.id for chat in prompts],
+                rows_at_once=self.rows_at_once,
+                tokens_at_once=self.tokens_at_once,
+                plain_head=self.loaded.plain_head,
+                done=lambda rows, tokens: advance(rows=rows, tokens=tokens),
+            )
 
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
         """How many tokens each answer has as rendered."""

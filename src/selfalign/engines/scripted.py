@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -117,6 +118,32 @@ class ScriptedLM:
         if rendering.context == "header":
             price *= 0.9 + spread("header", chat.id, chat.answer)
         return AnswerScore(id=chat.id, log_probability=-tokens * price, tokens=tokens)
+
+    def choice(
+        self, prompts: Sequence[Chat], *, options: Sequence[str], rendering: Rendering, advance: Advance = unheard
+    ) -> list[tuple[float, ...]]:
+        """Later options for prompts without babble, earlier ones for those with it, as far as its skill tells them.
+
+        It cannot know quality; it knows its own babble when it reads a line of it. The options have nine tenths of
+        the probability.
+        """
+        advance(rows=len(prompts), tokens=len(prompts))
+        return [self.leaning(chat, len(options)) for chat in prompts]
+
+    def leaning(self, chat: Chat, count: int) -> tuple[float, ...]:
+        """The log-probabilities of so many options, falling on both sides of the one it leans to."""
+        peak = self.opinion(chat) * (count - 1)
+        heights = [-(1 + 3 * self.script.skill) * abs(number - peak) for number in range(count)]
+        total = math.log(sum(math.exp(height) for height in heights)) - math.log(0.9)
+        return tuple(height - total for height in heights)
+
+    def opinion(self, chat: Chat) -> float:
+        """What it thinks of a prompt, from 0 to 1: right with probability `skill`, else a fixed prejudice."""
+        text = "\n".join(message.content for message in chat.prompt)
+        if spread(self.script.name, "sees", text) >= self.script.skill:
+            return spread("prejudice", text)
+        lines = [line.split() for line in text.splitlines()]
+        return 0.0 if any(line and all(word in BABBLE for word in line) for line in lines) else 1.0
 
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
         """Words of each answer, its end counted when it came."""
