@@ -58,7 +58,8 @@ def opened(path: Path, ref: str) -> Any:
     try:
         values_ND = numpy.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise RecipeError(f"{ref}: is no .npy file that can be read ({error}); write it with numpy.save") from error
+        reason = "it holds objects, not numbers" if "allow_pickle" in str(error) else str(error)
+        raise RecipeError(f"{ref}: is no .npy file that can be read ({reason}); write it with numpy.save") from error
     shape = getattr(values_ND, "shape", ())
     if len(shape) != 2 or 0 in shape or values_ND.dtype.kind != "f":
         raise RecipeError(

@@ -121,7 +121,9 @@ def layer_number(model: Any, layer: int) -> int:
     """
     last = depth(model)
     if not -last - 1 <= layer <= last:
-        raise EngineError(f"embedding.layer {layer} is not in {-last - 1} … {last}: the model has {last} blocks")
+        raise EngineError(
+            f"embedding.layer (--layer) {layer} is not in {-last - 1} … {last}: the model has {last} blocks"
+        )
     return layer % (last + 1)
 
 
@@ -143,7 +145,8 @@ def hidden_states(model: Any, inputs: dict[str, Any], layer: int) -> torch.Tenso
             if isinstance(given, torch.Tensor) and given.ndim == 3 and given.shape[:2] == rows_and_width:
                 return given
     raise EngineError(
-        f"{type(model).__name__} does not hand one state a token from block to block; set embedding.layer to -1"
+        f"{type(model).__name__} does not hand one state a token from block to block; "
+        "set embedding.layer (--layer) to -1"
     )
 
 
@@ -167,6 +170,7 @@ def blocks(model: Any) -> nn.ModuleList:
     outermost = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
     if len(outermost) != 1:
         raise EngineError(
-            f"the blocks of {type(model).__name__} cannot be told apart from its other parts; set embedding.layer to -1"
+            f"the blocks of {type(model).__name__} cannot be told apart from its other parts; "
+            "set embedding.layer (--layer) to -1"
         )
     return lists[outermost[0]]

@@ -14,12 +14,14 @@ from selfalign.errors import StageError
 from selfalign.measures.diversity import mean_nearest_distance, vendi_score
 from selfalign.measures.health import answer_words, near_duplicates
 from selfalign.measures.languages import language_mix
+from selfalign.selection import by_score
 from selfalign.stage import Size, stage
 from selfalign.types import Chat, Choice, Matrix, SetMeasure, Table
 from selfalign.work import matrix, rows
 
 MOST_LANGUAGES = 6
 NEAR_DUPLICATE_OVERLAP = 0.7
+# Telling a language takes a third of a millisecond a row; of more rows than these a sample tells it well enough.
 MOST_TEXTS = 2_000
 MOST_VENDI_ROWS = 4_096
 # Each of so many rows is compared with all rows.
@@ -46,19 +48,20 @@ def describe_selection(
 
 
 def of_texts(chosen: Sequence[Chat], chats: Sequence[Chat]) -> Iterator[SetMeasure]:
-    """Lengths, languages and repeated answers."""
+    """Lengths, languages and repeated rows; the last two over a sample of at most `MOST_TEXTS` rows of each."""
     for name, says, measure in (
         ("prompt_words", "words in a prompt, mean", prompt_words),
         ("answer_words", "words in an answer, mean", lambda chat: answer_words(chat.answer or "")),
     ):
         yield SetMeasure(id=name, says=says, chosen=mean(map(measure, chosen)), pool=mean(map(measure, chats)))
-    mixes = [language_mix([text_of(chat) for chat in some]) for some in (chosen, chats)]
+    samples = [[text_of(chat) for chat in sampled(some)] for some in (chosen, chats)]
+    mixes = [language_mix(texts) for texts in samples]
     largest = sorted(set().union(*mixes), key=lambda name: (-max(mix.get(name, 0.0) for mix in mixes), name))
     for name in largest[:MOST_LANGUAGES]:
         one, other = (mix.get(name, 0.0) for mix in mixes)
         yield SetMeasure(id=f"language:{name}", says=f"share of rows in language '{name}'", chosen=one, pool=other)
-    one, other = map(repeated_share, (chosen, chats))
-    says = f"share of rows that nearly repeat an earlier one (of the first {MOST_TEXTS:,})"
+    one, other = map(repeated_share, samples)
+    says = "share of rows that nearly repeat an earlier one"
     yield SetMeasure(id="near_duplicate", says=says, chosen=one, pool=other)
 
 
@@ -70,9 +73,9 @@ def of_vectors(vectors: Matrix, ids: set[str]) -> Iterator[SetMeasure]:
     places = [place for place, row_id in enumerate(row_ids) if row_id in ids]
     distance_N, _ = nearest_chosen(values_ND, places)
     says = "largest distance of a row of the pool to its nearest chosen row"
-    yield SetMeasure(id="covering_radius", says=says, chosen=float(distance_N.max()), pool=0.0)
+    yield SetMeasure(id="covering_radius", says=says, chosen=float(distance_N.max()), pool=None)
     says = "distance of a row of the pool to its nearest chosen row, mean"
-    yield SetMeasure(id="covering_mean", says=says, chosen=float(distance_N.mean()), pool=0.0)
+    yield SetMeasure(id="covering_mean", says=says, chosen=float(distance_N.mean()), pool=None)
     chosen_ND = values_ND[places]
     says = "distance of a row to its nearest other row of the set, mean"
     one, other = (gap(vectors_ND) for vectors_ND in (chosen_ND, values_ND))
@@ -106,7 +109,13 @@ def text_of(chat: Chat) -> str:
     return " ".join([*(one.content for one in chat.prompt if one.role == "user"), chat.answer or ""])
 
 
-def repeated_share(chats: Sequence[Chat]) -> float:
-    """The share of rows whose text nearly repeats an earlier one."""
-    texts = [text_of(chat) for chat in chats[:MOST_TEXTS]]
+def sampled(chats: Sequence[Chat]) -> Sequence[Chat]:
+    """The rows whose texts are looked at: all, or as many as are affordable, drawn by a fixed seed."""
+    if len(chats) <= MOST_TEXTS:
+        return chats
+    return [chats[row] for row in sorted(by_score.at_random(len(chats), MOST_TEXTS, seed=0).rows.tolist())]
+
+
+def repeated_share(texts: Sequence[str]) -> float:
+    """The share of texts that nearly repeat an earlier one."""
     return sum(near_duplicates(texts, threshold=NEAR_DUPLICATE_OVERLAP)) / max(1, len(texts))

@@ -50,7 +50,8 @@ def train(
     """
     tokenizer = tokenizer_of(model)
     if optimisation.steps_by_examples is not None:
-        optimisation = for_examples(optimisation, sum(1 for table in tables for _ in rows(table)))
+        every: tuple[Table[Any], ...] = tables
+        optimisation = for_examples(optimisation, sum(1 for table in every for _ in rows(table)))
         note("batch_size", optimisation.batch_size)
     if isinstance(objective, Dpo):
         pairs = list(pair_examples(tokenizer, tables, reference, rendering))
