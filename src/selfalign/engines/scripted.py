@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import random
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from selfalign.types import AnswerScore, Chat, Embedding, Model, Rendering, Samp
 
 SCRIPT = "script.json"
 BABBLE = ("well", "perhaps", "stone", "river", "often", "blue", "seven", "and", "maybe", "so", "under", "light")
+# How a grading prompt says where its scale begins and ends.
+ASKS_FOR_SCORE = re.compile(r"Score: .*?(\d+) to (\d+)")
 DIMENSIONS = 16
 # How much of an embedding is the model's own sense of a word, at full skill; the rest is the same for every model.
 OWN_SENSE = 0.5
@@ -81,7 +84,10 @@ class ScriptedLM:
         seeds: Sequence[int],
         advance: Advance = unheard,
     ) -> list[Continuation]:
-        """The human answer with probability `skill`, else babble; cut at `max_new_tokens` words."""
+        """The human answer with probability `skill`, else babble; cut at `max_new_tokens` words.
+
+        A prompt that asks for a line `Score:` between two numbers gets its opinion, readable more often with skill.
+        """
         made = []
         for chat, seed in zip(prompts, seeds, strict=True):
             draw = random.Random(0 if sampling.temperature == 0 else seed)
@@ -95,9 +101,17 @@ class ScriptedLM:
         text = (
             chat.answer if knows and chat.answer is not None else " ".join(draw.choices(BABBLE, k=draw.randint(3, 12)))
         )
+        if chat.answer is None and chat.prompt and (asked := ASKS_FOR_SCORE.search(chat.prompt[-1].content)):
+            text = self.graded(chat, int(asked[1]), int(asked[2]))
         words = text.split(" ")
         finished = len(words) < limit
         return Continuation(text=" ".join(words[:limit]), finished=finished, tokens=min(len(words) + 1, limit))
+
+    def graded(self, chat: Chat, lowest: int, highest: int) -> str:
+        """A reply to somebody who wants a score."""
+        if spread(self.script.name, "writes", chat.prompt[-1].content) > (1 + self.script.skill) / 2:
+            return "perhaps so"
+        return f"perhaps so\nScore: {round(lowest + self.opinion(chat) * (highest - lowest))}"
 
     def logprob(
         self, groups: Sequence[tuple[Chat, ...]], *, rendering: Rendering, advance: Advance = unheard
