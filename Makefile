@@ -46,6 +46,8 @@ bench: $(INSTALLED) ## speed against peers, side by side
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/selection.py
+	$(BIN)/python benchmarks/diverse_evol_toy.py
 
 clean: ## remove the environment, not your runs
 	rm -rf $(VENV) build *.egg-info src/*.egg-info

@@ -82,7 +82,7 @@ def of_vectors(vectors: Matrix, ids: set[str]) -> Iterator[SetMeasure]:
     yield SetMeasure(id="nearest_other", says=says, chosen=one, pool=other)
     # The score grows with the number of rows: the pool's is taken over as many, drawn by a seed.
     count = min(len(chosen_ND), MOST_VENDI_ROWS)
-    says = f"Vendi score, the effective number of different rows among {count:,}"
+    says = f"Vendi score, the effective number of different rows, over as many of each, at most {MOST_VENDI_ROWS:,}"
     yield SetMeasure(id="vendi", says=says, chosen=vendi(chosen_ND, count), pool=vendi(values_ND, count))
 
 
