@@ -29,6 +29,7 @@ EMBEDDED: Mapping[str, tuple[str, ...]] = {
     "house-style": ("train", "dev", "test"),
     "toy-tasks": ("train", "dev", "test"),
     "instructions": ("dev", "test"),
+    "grading-gold": ("all",),
 }
 # A branch moves under its name; a commit does not, and a tag is trusted not to.
 MOVING_REVISIONS = ("main", "master", "head")
