@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from selfalign.cli.grading import GRADE, GRADE_OPTIONS
 from selfalign.cli.selecting import SELECT, SELECT_OPTIONS
 from selfalign.errors import SelfAlignError
 
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add_recipe_commands(commands)
     add_run_commands(commands)
     add_select(commands)
+    add_grade(commands)
     one = commands.add_parser(
         "methods", help="list methods and their settings", description="Every method and setting."
     )
@@ -110,6 +112,20 @@ def add_select(commands: Any) -> None:
     one.set_defaults(command=select)
 
 
+def add_grade(commands: Any) -> None:
+    """The command that grades rows without keeping or training anything."""
+    says = "grade every row of a dataset with a model, and compare with gold grades"
+    one = commands.add_parser("grade", help=says, description=GRADE, epilog=EPILOGUE)
+    one.add_argument("data", help="rows with prompts and answers, in any format that select takes")
+    for title, group in GRADE_OPTIONS.items():
+        shown = one.add_argument_group(title)
+        for name, more in group:
+            shown.add_argument(name, **more)
+    says = "where to write (default: graded/<data>-<rubric>)"
+    one.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=says)
+    one.set_defaults(command=grade)
+
+
 def version() -> str:
     """The installed version."""
     from importlib import metadata
@@ -145,6 +161,23 @@ def select(options: argparse.Namespace) -> int:
     started = time.monotonic()
     done = select_rows(wish_of(vars(options)), observers=(shown_on(console()),))
     print_selection(done, seconds=time.monotonic() - started)
+    return 0
+
+
+def grade(options: argparse.Namespace) -> int:
+    """Grade rows."""
+    from selfalign.cli.console import console
+    from selfalign.cli.progress import shown_on
+    from selfalign.grade_command.command import grade_rows
+    from selfalign.grade_command.wish import wish_of
+    from selfalign.report.visible import visible
+
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    started = time.monotonic()
+    done = grade_rows(wish_of(vars(options)), observers=(shown_on(console()),))
+    made = f"{done.calls_made} calls made" if done.calls_made else "nothing to compute, all of it was made before"
+    for line in (*done.summary, f"grades: {done.output.table}", f"{made}; {time.monotonic() - started:.0f} s"):
+        console().print(visible(line), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
