@@ -26,9 +26,10 @@ from pydantic import (
 from pydantic import Field as Bounds
 
 from selfalign import weights
-from selfalign.data import sources
+from selfalign.data import documents, sources
+from selfalign.stages.corpus import load_documents
 from selfalign.stages.load import load_chats, load_instructions
-from selfalign.types import Chat, Model, Source, Table
+from selfalign.types import Chat, Model, Source, Table, Text
 
 # What a field's type cannot say. By field name: a name means one thing throughout the package.
 BOUNDS: dict[str, Any] = {
@@ -67,6 +68,12 @@ BOUNDS: dict[str, Any] = {
     "micro_batch_tokens": Bounds(ge=64),
     "rows_at_once": Bounds(ge=1),
     "tokens_at_once": Bounds(ge=64),
+    "min_characters": Bounds(ge=1),
+    "max_characters": Bounds(ge=1),
+    "repetition_overlap": Bounds(gt=0, le=1),
+    "max_linked_share": Bounds(ge=0, le=1),
+    "overlap": Bounds(gt=0, le=1),
+    "shingle_words": Bounds(ge=1),
 }
 
 
@@ -108,7 +115,8 @@ def edge_type(annotation: Any, name: str) -> Any:
     if annotation is Model:
         return Annotated[Model, PlainValidator(model_of), PlainSerializer(reference_of), REFERENCE]
     if get_origin(annotation) is Table:
-        return Annotated[Source, PlainValidator(source_of), PlainSerializer(reference_of), REFERENCE]
+        pinning = documents_of if get_args(annotation)[0] is Text else source_of
+        return Annotated[Source, PlainValidator(pinning), PlainSerializer(reference_of), REFERENCE]
     if is_dataclass(annotation) and isinstance(annotation, type):
         return edge_model(annotation)
     if get_origin(annotation) is tuple:
@@ -143,6 +151,13 @@ def source_of(value: Any) -> Source:
     return sources.pinned(sliced[1], limit=int(sliced[2])) if sliced else sources.pinned(value)
 
 
+def documents_of(value: Any) -> Source:
+    """A reference to documents, pinned."""
+    if not isinstance(value, str):
+        raise ValueError("documents are named by text, for example a folder of pages or corpus:python-docs")
+    return documents.pinned_documents(value)
+
+
 def reference_of(value: Model | Source) -> str:
     """How a handle is written in a recipe."""
     limit = getattr(value, "limit", None)
@@ -172,6 +187,8 @@ def value_of(annotation: Any, value: Any) -> Any:
     kinds = [kind for kind in (get_args(annotation) or ()) if kind is not type(None)]
     if isinstance(value, Source):
         row = get_args(annotation if get_origin(annotation) is Table else kinds[0])[0]
+        if row is Text:
+            return load_documents(value)
         return load_chats(value, answers=True) if row is Chat else load_instructions(value)
     if isinstance(value, BaseModel):
         return built(
