@@ -24,8 +24,16 @@ NEEDS = {
     "spin": {"demonstrations": "embedded:house-style#train#20"},
     "sft": {"demonstrations": "embedded:house-style#train#20"},
     "diverse_evol": {"pool": "embedded:house-style#train#20", "start": 4, "grow": 4},
+    "humpback": {
+        "seeds": "embedded:house-style#train#20",
+        "corpus": "corpus:python-docs#40",
+        "segments": 12,
+        "grading": {"reading": "distribution"},
+        "threshold": 3.0,
+        "optimisation": {"steps_by_examples": [[20, 4, 8]]},
+    },
 }
-DATA = {"spin": "demonstrations", "sft": "demonstrations", "diverse_evol": "pool"}
+DATA = {"spin": "demonstrations", "sft": "demonstrations", "diverse_evol": "pool", "humpback": "seeds"}
 
 
 def settings_of(method: str, store: Path, **changes: Any) -> dict[str, Any]:
@@ -35,8 +43,8 @@ def settings_of(method: str, store: Path, **changes: Any) -> dict[str, Any]:
         "method": {
             "name": method,
             "base": "scripted:novice",
-            **NEEDS[method],
             "optimisation": {"batch_size": 8},
+            **NEEDS[method],
             **changes,
         },
         "rounds": 3,

@@ -26,6 +26,8 @@ def shipped(path: Path, tmp_path: Path) -> Recipe:
     overrides = []
     data = DATA[settings["method"]["name"]]
     places = [(f"method.{data}", settings["method"].get(data))]
+    if not str(settings["method"].get("corpus", "corpus:")).startswith("corpus:"):
+        overrides.append("method.corpus=corpus:python-docs#20")
     for split in ("dev", "test"):
         places.append((f"evaluate.{split}.held_out", settings["evaluate"].get(split, {}).get("held_out")))
     for place, ref in places:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from selfalign.methods.diverse_evol import DiverseEvol
+from selfalign.methods.humpback import Humpback
 from selfalign.methods.sft import SupervisedFineTuning
 from selfalign.methods.spin import Spin
 
-METHODS: dict[str, type[Spin] | type[DiverseEvol] | type[SupervisedFineTuning]] = {
+METHODS: dict[str, type[Spin] | type[DiverseEvol] | type[Humpback] | type[SupervisedFineTuning]] = {
     "spin": Spin,
     "diverse_evol": DiverseEvol,
+    "humpback": Humpback,
     "sft": SupervisedFineTuning,
 }

@@ -1,0 +1,162 @@
+"""Header trees out of HTML, Markdown and plain text: what a reader sees, and nothing that breaks."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfalign.corpus.blocks import Block, pieces
+from selfalign.corpus.html import TooDeep, html_blocks
+from selfalign.corpus.markdown import markdown_blocks
+from selfalign.corpus.plain import plain_blocks
+
+PAGE = """<!doctype html><html><head><title>T</title><style>p{}</style></head><body>
+<nav><h2>Menu</h2><a href=/>Home</a></nav>
+<header><h1>Bread &amp; butter</h1></header>
+<p>Intro   with
+blanks &lt;here&gt;.</p><script>alert("x")</script>
+<h2>Dough</h2><p>Mix <b>flour</b> and <a href=w>water</a>.<p>Wait.
+<h3>Yeast</h3><ul><li>fresh<li>dry<ol><li>one<li><p>two</p></ol></ul>
+<h2>Oven</h2>
+<table><tr><th>What<th>Heat</tr><tr><td>Rye<td>250</table>
+<pre><code>def bake():
+    return "&lt;b&gt;"</code></pre>
+<form><button>Buy</button><p>Run <code>bake</code> now.</p></form>
+<div hidden>secret</div><div role="navigation">next page</div>
+<footer>All rights reserved</footer></body></html>"""
+
+
+def outline(blocks: list[Block]) -> list[tuple[int, str]]:
+    return [(block.level, block.text) for block in blocks]
+
+
+def test_a_page_as_headers_and_readable_paragraphs() -> None:
+    assert outline(html_blocks(PAGE)) == [
+        (1, "Bread & butter"),
+        (0, "Intro with blanks <here>."),
+        (2, "Dough"),
+        (0, "Mix flour and water."),
+        (0, "Wait."),
+        (3, "Yeast"),
+        (0, "- fresh\n- dry\n  1. one\n  2. two"),
+        (2, "Oven"),
+        (0, "What | Heat\nRye | 250"),
+        (0, '```\ndef bake():\n    return "<b>"\n```'),
+        (0, "Run `bake` now."),
+    ]
+
+
+def test_a_segment_is_a_header_with_the_trees_of_lower_headers_below_it() -> None:
+    found = pieces(html_blocks(PAGE), max_characters=3000, before_headers=False)
+    assert [piece.heading for piece in found] == ["Bread & butter", "Dough", "Yeast", "Oven"]
+    whole, dough, yeast, oven = found
+    assert dough.text == "Mix flour and water.\n\nWait.\n\n## Yeast\n\n- fresh\n- dry\n  1. one\n  2. two"
+    assert whole.holds(dough)
+    assert dough.holds(yeast)
+    assert not dough.holds(oven)
+    assert "## Oven" in whole.text
+    assert dough.linked == len("water")
+
+
+def test_a_higher_header_below_a_lower_one_ends_it() -> None:
+    found = pieces(html_blocks("<h3>c</h3>x<h1>a</h1>y<h2>b</h2>z"), max_characters=99, before_headers=False)
+    assert [(piece.heading, piece.text) for piece in found] == [("c", "x"), ("a", "y\n\n## b\n\nz"), ("b", "z")]
+
+
+BROKEN = ["", "<", "<h1", "</p></p>", "<h2>a<h3>b<p>c", "<table><h1>x<td>", "<h1><h1><h1>", "<li>x", "&#xD800;&#0;&bad;",
+          "<pre>", "<a><a><a>", "</ul></ol><li>", "<frameset><frame>", "<!--", "<![CDATA[x]]>", "<svg><h1>x</svg>y"]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", BROKEN)
+def test_broken_pages_give_what_there_is(page: str) -> None:
+    html_blocks(page)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*"ab <>/&\"'=\n", *BROKEN, "<h2>", "</h2>", "<ul><li>", "</ul>", "<td>", "<tr>", "<pre>"])
+    )
+)
+def test_no_soup_raises_and_every_block_says_something_or_is_a_header(parts: list[str]) -> None:
+    for block in html_blocks("".join(parts)):
+        assert block.level or block.text.strip()
+
+
+def test_endless_nesting_is_refused_before_it_takes_minutes() -> None:
+    began = time.perf_counter()
+    with pytest.raises(TooDeep):
+        html_blocks("<div>" * 200_000)
+    html_blocks("<p>x<br>" * 50_000)  # tags that end by themselves are not nested
+    assert time.perf_counter() - began < 5
+
+
+def test_markdown_headers_of_both_kinds_and_none_in_code() -> None:
+    text = """---
+title: Front
+---
+Before
+
+# One `code` and [link](u) #
+
+Setext *two*
+---
+
+```python
+# no header
+```
+
+    # nor here
+
+> # nor in a quote
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+<div align="center"><h3>Raw</h3><p>page</p></div>
+"""
+    assert outline(markdown_blocks(text)) == [
+        (0, "Before"),
+        (1, "One code and link"),
+        (2, "Setext two"),
+        (0, "```python\n# no header\n```"),
+        (0, "    # nor here"),
+        (0, "> # nor in a quote"),
+        (0, "| a | b |\n|---|---|\n| 1 | 2 |"),
+        (3, "Raw"),
+        (0, "page"),
+    ]
+
+
+def test_underlined_titles_of_plain_text_by_their_order() -> None:
+    text = "Top\n***\n\nText.\n\n=====\nOver\n=====\nMore\ntext.\n\nSub\n---\n\n   Code\n   ====\n\na | b\n+--+--+\n"
+    assert outline(plain_blocks(text)) == [
+        (1, "Top"), (0, "Text."), (2, "Over"), (0, "More\ntext."), (3, "Sub"), (0, "   Code\n   ===="), (0, "a | b\n+--+--+"),
+    ]  # fmt: skip
+    assert outline(plain_blocks("One.\n----------------------\n\n-----\n\n.....\n====="))[0] == (1, "One.")
+
+
+@given(st.lists(st.text("ab=-* \n", max_size=12)))
+def test_plain_text_loses_no_word(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    said = "".join(block.text for block in plain_blocks(text))
+    assert said.count("a") == text.count("a")
+    assert said.count("b") == text.count("b")
+
+
+@given(st.lists(st.integers(1, 400), max_size=12))
+def test_paragraphs_are_joined_without_loss_and_within_the_window(lengths: list[int]) -> None:
+    blocks = [Block("x" * length) for length in lengths]
+    found = pieces(blocks, max_characters=500, before_headers=True)
+    assert sum(piece.text.count("x") for piece in found) == sum(lengths)
+    assert all(len(piece.text) <= 500 for piece in found)
+    assert all(piece.heading is None for piece in found)
+
+
+def test_paragraphs_are_joined_to_pieces_of_like_length() -> None:
+    found = pieces([Block("x" * 300)] * 11, max_characters=3000, before_headers=True)
+    assert [len(piece.text) for piece in found] == [1810, 1508]

@@ -1,0 +1,154 @@
+"""Humpback, section 2: who wrote the instructions, who graded, what was kept, what each model was trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from methods.recorded import BASE, Recorded, played
+from selfalign.errors import RecipeError, StageError
+from selfalign.methods.humpback import Humpback
+from selfalign.stages.train import for_examples
+from selfalign.types import Optimisation
+
+ASSISTANT, SEARCH = Humpback.seed_tag, Humpback.corpus_tag
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """M_0, M_1 and M_2 over twenty seeds and some of Python's documentation."""
+    return played("humpback", tmp_path_factory.mktemp("plain"))
+
+
+def made_by(run: Recorded, stage: str) -> list[str]:
+    """The keys that a stage made in the whole run."""
+    return [key for key in run.store.finished() if run.record(key)["stage"] == stage]
+
+
+def only(run: Recorded, stage: str) -> dict[str, Any]:
+    """The arguments of the only call of a stage."""
+    (key,) = made_by(run, stage)
+    return run.arguments(key)
+
+
+def test_every_model_is_trained_from_the_base(plain: Recorded) -> None:
+    assert [one["model"] for one in plain.trainings()] == [{"model": BASE}] * 3
+    assert [event["started_from"] for event in plain.rounds[1:]] == [BASE] * 3
+    assert all(one["objective"] == {"type": "Sft"} for one in plain.trainings())
+
+
+def test_the_backward_model_learns_instructions_from_answers(plain: Recorded) -> None:
+    (key,) = made_by(plain, "turned")
+    seeds = {row.id: row for row in plain.rows(plain.arguments(key)["pairs"])}
+    turned = list(plain.store.rows(key))
+    assert len(turned) == len(seeds) == 20
+    for row in turned:
+        assert row.answer == seeds[row.id].prompt[-1].content
+        assert seeds[row.id].answer in row.prompt[-1].content
+        assert row.prompt[-1].content.endswith(ASSISTANT)
+
+
+def test_one_instruction_is_written_for_each_segment_by_the_backward_model_once(plain: Recorded) -> None:
+    (asked,) = made_by(plain, "ask_for_instructions")
+    (found,) = made_by(plain, "candidates")
+    written = plain.arguments(plain.arguments(found)["instructions"]["table"])
+    assert written["prompts"] == {"table": asked}
+    backward = plain.arguments(written["model"]["model"])
+    assert plain.record(backward["tables"][0]["table"])["stage"] == "turned"
+    assert backward["model"] == {"model": BASE}
+    segments = {row.id: row for row in plain.rows(plain.arguments(asked)["texts"])}
+    for pair in plain.store.rows(found):
+        assert pair.answer == segments[pair.id].text, "the answer is the human text, untouched"
+        assert pair.parents == (pair.id,)
+
+
+def test_the_model_of_the_round_before_grades_every_candidate(plain: Recorded) -> None:
+    (found,) = made_by(plain, "candidates")
+    for number in (1, 2):
+        event = plain.rounds[number + 1]
+        call = plain.arguments(event["grades"])
+        assert call["model"] == {"model": plain.models()[number]}
+        assert event["grader"] == plain.models()[number]
+        assert call["chats"] == {"table": found}
+        assert len(list(plain.store.rows(event["grades"]))) == plain.record(found)["rows"]
+
+
+def test_a_round_trains_on_tagged_seeds_and_on_what_reached_the_threshold(plain: Recorded) -> None:
+    for number in (1, 2):
+        event = plain.rounds[number + 1]
+        seeds, curated = (list(plain.store.rows(key)) for key in event["trained_on"])
+        assert len(seeds) == 20
+        assert all(row.prompt[-1].content.endswith(f"\n\n{ASSISTANT}") for row in seeds)
+        assert all(row.prompt[-1].content.endswith(f"\n\n{SEARCH}") for row in curated)
+        grades = {row.id: row.value for row in plain.store.rows(event["grades"])}
+        assert [row.id for row in curated] == [
+            name for name, value in grades.items() if value is not None and value >= 3
+        ]
+        assert 0 < len(curated) < len(grades)
+    assert plain.rounds[1]["trained_on"] == plain.rounds[2]["trained_on"][:1], "round 0 is the seeds alone"
+
+
+def test_every_candidate_that_is_not_kept_is_dropped_with_its_grade(plain: Recorded) -> None:
+    for key in made_by(plain, "kept_by_grade"):
+        record = plain.record(key)
+        reasons = [row.reason for row in plain.store.dropped(key)]
+        assert record["rows"] + len(reasons) == 12
+        assert all("is below 3" in reason or reason.startswith("not graded") for reason in reasons)
+
+
+def test_too_many_unreadable_grades_stop_the_round_and_keep_the_replies(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="could not be read"):
+        played("humpback", tmp_path, grading={"reading": "reasoned"}, max_unread=0.0)
+    assert any((tmp_path / "store" / "made").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps", "batch"),
+    [(100, 30, 8), (450, 165, 8), (3200, 500, 32), (6400, 600, 32), (51200, 1600, 32), (50, 15, 8), (102400, 3200, 32)],
+)
+def test_steps_are_interpolated_from_table_18(examples: int, steps: int, batch: int) -> None:
+    made = for_examples(Humpback.optimisation, examples)
+    assert (made.max_steps, made.batch_size) == (steps, batch)
+    assert made.final_ratio == 0.9
+    assert made.num_train_epochs * -(-examples // batch) >= steps
+
+
+def test_without_a_table_the_optimisation_is_as_it_was() -> None:
+    assert for_examples(Optimisation(num_train_epochs=3), 1000) == Optimisation(num_train_epochs=3)
+
+
+def test_settings_without_effect_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no effect beside steps_by_examples"):
+        played("humpback", tmp_path, optimisation={"batch_size": 8})
+
+
+# ------------------------------------------------------------------------- instructions that are refused
+
+INSTRUCTIONS = [
+    ("How do I reverse a list in place?", ""),
+    ("", "empty"),
+    ("Why?", "fewer than 10"),
+    ("word " * 300, "more than 800"),
+    ("This text answers the question of how lists work.", "talks about the task"),
+    ("A possible instruction is to explain lists.", "talks about the task"),
+    ("Sure, explain lists to me", "talks about the task"),
+    ("lists are ordered and can be changed in place at any time", "echoes"),
+    ("Write the text about the response of plants to light", ""),
+]
+
+
+@pytest.mark.parametrize(("instruction", "says"), INSTRUCTIONS)
+def test_implausible_instructions_are_refused_with_the_reason(instruction: str, says: str) -> None:
+    from selfalign.stages.backtranslate import InstructionFilter, implausible
+
+    answer = "Lists are ordered and can be changed in place at any time. Tuples cannot."
+    reason = implausible(instruction.strip(), answer, InstructionFilter(), finished=True)
+    assert (says in reason) if says else (reason == "")
+
+
+def test_reasons_are_counted_by_kind(plain: Recorded) -> None:
+    (found,) = made_by(plain, "candidates")
+    assert sum(Counter(row.reason for row in plain.store.dropped(found)).values()) == plain.record(found)["dropped"]
