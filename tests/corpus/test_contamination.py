@@ -38,7 +38,7 @@ def test_a_whole_short_prompt_counts_and_a_shorter_one_or_an_answer_does_not() -
 
 
 def test_hostile_text_is_shown_not_obeyed() -> None:
-    met = known().met_in("why is the sky\x1b[2J\u202eblue today")
+    met = known().met_in("why is the sky\x1b\u202eblue today")
     assert met is not None
     assert met.isprintable()
     assert "‹U+001B›" in met

@@ -68,12 +68,8 @@ def test_equal_but_for_case_and_punctuation_is_equal() -> None:
 def test_the_same_numbers_on_every_machine() -> None:
     index = Index(Duplicates(seed=3))
     looked = index.look("one two three four five six seven")
-    assert looked.shingles.tolist() == GOLDEN_SHINGLES
-    assert looked.signature_K[:3].tolist() == GOLDEN_SIGNATURE
-
-
-GOLDEN_SHINGLES: list[int] = []
-GOLDEN_SIGNATURE: list[int] = []
+    assert looked.shingles.tolist() == [4132983344923093485, 13957826278330625766, 16097572282202166377]
+    assert looked.signature_K[:3].tolist() == [720455055, 2482310387, 1825918868]
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
@@ -82,7 +78,7 @@ def test_bands_miss_less_than_one_pair_in_a_million(threshold: float) -> None:
     assert (1 - threshold**rows) ** (SIGNATURE_NUMBERS // rows) <= 1e-6
 
 
-def test_rows_found_after_they_were_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_found_after_they_were_settled() -> None:
     texts = [text for seed in range(60) for text in variants(seed, 0, 0)]
     index = Index(Duplicates())
     for number, text in enumerate(texts):

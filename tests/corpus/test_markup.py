@@ -66,8 +66,9 @@ def test_a_higher_header_below_a_lower_one_ends_it() -> None:
     assert [(piece.heading, piece.text) for piece in found] == [("c", "x"), ("a", "y\n\n## b\n\nz"), ("b", "z")]
 
 
-BROKEN = ["", "<", "<h1", "</p></p>", "<h2>a<h3>b<p>c", "<table><h1>x<td>", "<h1><h1><h1>", "<li>x", "&#xD800;&#0;&bad;",
-          "<pre>", "<a><a><a>", "</ul></ol><li>", "<frameset><frame>", "<!--", "<![CDATA[x]]>", "<svg><h1>x</svg>y"]  # fmt: skip
+BROKEN = ["", "<", "<h1", "</p></p>", "<h2>a<h3>b<p>c", "<table><h1>x<td>", "<h1><h1><h1>", "<li>x",
+          "&#xD800;&#0;&bad;", "<pre>", "<a><a><a>", "</ul></ol><li>", "<frameset><frame>",
+          "<!--", "<![CDATA[x]]>", "<svg><h1>x</svg>y"]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", BROKEN)
@@ -135,7 +136,8 @@ Setext *two*
 def test_underlined_titles_of_plain_text_by_their_order() -> None:
     text = "Top\n***\n\nText.\n\n=====\nOver\n=====\nMore\ntext.\n\nSub\n---\n\n   Code\n   ====\n\na | b\n+--+--+\n"
     assert outline(plain_blocks(text)) == [
-        (1, "Top"), (0, "Text."), (2, "Over"), (0, "More\ntext."), (3, "Sub"), (0, "   Code\n   ===="), (0, "a | b\n+--+--+"),
+        (1, "Top"), (0, "Text."), (2, "Over"), (0, "More\ntext."), (3, "Sub"), (0, "   Code\n   ===="),
+        (0, "a | b\n+--+--+"),
     ]  # fmt: skip
     assert outline(plain_blocks("One.\n----------------------\n\n-----\n\n.....\n====="))[0] == (1, "One.")
 

@@ -36,7 +36,8 @@ def test_each_filter_has_its_reason() -> None:
     page = "".join(
         f"<h2>{heading}</h2><p>{text}</p>"
         for heading, text in {
-            "Good": prose(800), "Short": "Too little.", "Long": prose(4000, 1), "LOUD": prose(700, 2), "": prose(700, 3),
+            "Good": prose(800), "Short": "Too little.", "Long": prose(4000, 1), "LOUD": prose(700, 2),
+            "": prose(700, 3),
             "Related posts": prose(700, 4), "Forum": prose(700, 5), "Linked": links, "The Roman forum": prose(700, 6),
             "Twice": prose(700, 7) + " The old mill stands by the quiet river bank. " * 2,
         }.items()

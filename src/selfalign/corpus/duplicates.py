@@ -61,7 +61,7 @@ class Index:
         self.sorted_rows = numpy.empty(0, numpy.uint32)
         self.recent: dict[int, list[int]] = {}
         self.recent_rows = 0
-        self.word_numbers: dict[str, int] = {}
+        self.word_numbers = WordNumbers()
         self.factors_K = constants(duplicates.seed, "factor") | numpy.uint64(1)
         self.terms_K = constants(duplicates.seed, "term")
         self.band_marks = constants(duplicates.seed, "band")[: self.bands]
@@ -152,23 +152,12 @@ class Index:
         """The runs of words of a text as different 64-bit numbers, sorted; all words as one when there are fewer."""
         import numpy
 
-        numbers = numpy.fromiter(map(self.word_number, said), numpy.uint64, len(said))
+        numbers = numpy.fromiter(map(self.word_numbers.__getitem__, said), numpy.uint64, len(said))
         length = min(self.settings.shingle_words, len(said))
         runs = numpy.zeros(len(said) - length + 1, numpy.uint64)
         for place in range(length):
             runs = runs * numpy.uint64(MULTIPLIER) + numbers[place : place + len(runs)]
         return numpy.unique(mixed(runs))
-
-    def word_number(self, word: str) -> int:
-        """A 64-bit number for a word."""
-        number = self.word_numbers.get(word)
-        if number is None:
-            if len(self.word_numbers) >= WORDS_REMEMBERED:
-                self.word_numbers.clear()
-            encoded = word.encode("utf-8", "surrogatepass")
-            number = int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
-            self.word_numbers[word] = number
-        return number
 
     def signature(self, shingles: Any) -> Any:
         """The least of the shingles under each hash function, uint32 (K)."""
@@ -191,6 +180,17 @@ class Index:
         for place in range(self.rows_of_band):
             keys = mixed(keys * numpy.uint64(MULTIPLIER) + parts[:, place])
         return keys
+
+
+class WordNumbers(dict[str, int]):
+    """A 64-bit number for each word, remembered while there is room."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= WORDS_REMEMBERED:
+            self.clear()
+        digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        number = self[word] = int.from_bytes(digest, "little")
+        return number
 
 
 class Looked(NamedTuple):

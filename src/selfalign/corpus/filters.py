@@ -88,6 +88,10 @@ def repetition_fault(text: str, *, overlap: float) -> str | None:
     """Why a text repeats itself: two sentences whose word 3-grams overlap by more than so much (Jaccard)."""
     sentences = [said for part in SENTENCE_END.split(text) if len(said := words(part)) >= SHORTEST_SENTENCE_WORDS]
     grams = [frozenset(runs(said, GRAM_WORDS)) for said in sentences]
+    # Most texts say hardly anything twice, and a pair that overlaps so much says at least this much twice.
+    twice = sum(map(len, grams)) - len(frozenset[tuple[str, ...]]().union(*grams))
+    if not grams or twice < overlap * min(map(len, grams)):
+        return None
     met: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, own in enumerate(grams):
         shared: defaultdict[int, int] = defaultdict(int)

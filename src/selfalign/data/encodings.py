@@ -1,6 +1,7 @@
-"""Bytes as text: UTF-8 unless a byte order mark or the page itself says otherwise; never by guessing.
+"""Bytes as text: as a byte order mark says, else UTF-8 where they are, else what the page declares; never a guess.
 
-A guess gives letters nobody wrote, and nobody sees it; a document whose bytes fit nothing it says is refused instead.
+UTF-8 comes first, since pages that are UTF-8 and declare something older are common, and older text that happens to be
+UTF-8 is not. A guess gives letters nobody wrote; a document whose bytes fit nothing it says is refused instead.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ REALLY = {
     "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949",
     "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8",
 }  # fmt: skip
+# Its bytes are all below 128, so as UTF-8 they would be read, and as nonsense.
+ESCAPED = "iso2022_jp"
 OF_THE_WEB = re.compile(r"utf-8|cp125\d|cp874|cp866|cp932|cp949|iso8859-\d+|koi8-[ru]|gb18030|big5|euc_jp|iso2022_jp")
 
 
@@ -33,7 +36,9 @@ def decoded_page(content: bytes, *, page: bool) -> str:
         if content.startswith(mark):
             return decoded(content.removeprefix(mark), (name,))
     declared = declared_encoding(content) if page else None
-    return decoded(content, ("utf-8",) if declared in (None, "utf-8") else (declared, "utf-8"))
+    if declared is None or declared == "utf-8":
+        return decoded(content, ("utf-8",))
+    return decoded(content, (declared,) if declared == ESCAPED else ("utf-8", declared))
 
 
 def declared_encoding(content: bytes) -> str | None:
@@ -49,12 +54,12 @@ def declared_encoding(content: bytes) -> str | None:
     return name if OF_THE_WEB.fullmatch(name) else None
 
 
-def decoded(content: bytes, names: tuple[str | None, ...]) -> str:
+def decoded(content: bytes, names: tuple[str, ...]) -> str:
     """The bytes in the first encoding that fits all of them."""
     faults = []
     for name in names:
         try:
-            return content.decode(name or "utf-8")
+            return content.decode(name)
         except UnicodeDecodeError as error:
             faults.append(f"byte 0x{content[error.start]:02x} at {error.start + 1:,} is not {name}")
     raise Misfit(f"is in no known encoding: {'; '.join(faults)}; save it as UTF-8")
