@@ -20,7 +20,7 @@ PAGE = """<!doctype html><html><head><title>T</title><style>p{}</style></head><b
 blanks &lt;here&gt;.</p><script>alert("x")</script>
 <h2>Dough</h2><p>Mix <b>flour</b> and <a href=w>water</a>.<p>Wait.
 <h3>Yeast</h3><ul><li>fresh<li>dry<ol><li>one<li><p>two</p></ol></ul>
-<h2>Oven</h2>
+<h2>Oven<a href="#oven">¶</a></h2>
 <table><tr><th>What<th>Heat</tr><tr><td>Rye<td>250</table>
 <pre><code>def bake():
     return "&lt;b&gt;"</code></pre>

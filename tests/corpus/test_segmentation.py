@@ -113,6 +113,7 @@ def test_repetition_counts_near_sentences_and_lets_short_ones_be() -> None:
     near = "We went down to the old harbour to see the ships come in today. "
     assert repetition_fault(near + near.replace("today", "today indeed"), overlap=0.8)
     assert repetition_fault(near + near.replace("harbour", "market").replace("ships", "carts"), overlap=0.8) is None
+    assert repetition_fault(f"```\n{near}\n```\n\n```\n{near}\n```\n", overlap=0.8) is None, "code may be alike"
     assert repetition_fault("See below. See below. See below. " + near, overlap=0.8) is None
 
 

@@ -11,26 +11,24 @@ from collections import defaultdict
 from selfalign.corpus.blocks import Piece
 from selfalign.corpus.words import excerpt, runs, words
 
-# Ours: the paper's list is "advertisement", "forum", "quick link", "free newsletter", and so on.
+# Ours: the paper's list is "advertisement", "forum", "quick link", "free newsletter", and so on. Words that chapters
+# are called by too ("Tools", "Topics") are not here: what is mere navigation under them is mostly links.
 NAVIGATION = (
-    "about|about this site|about us|account|ad|ads|advertise|advertise with us|advertising|"
-    "all categories|archive|archives|article tools|blog archive|blog roll|blogroll|breadcrumbs|browse|"
-    "categories|category|comment|comments|connect|connect with us|contact|contact us|contents|cookies|"
-    "copyright|customer service|discussion|download|downloads|e mail|email|external links|faq|featured|"
-    "feedback|follow|follow us|footer|forum|forums|get in touch|help|home|home page|in this article|"
-    "in this section|indices and tables|info|information|jump to|language|languages|latest|"
-    "latest comments|latest news|latest posts|leave a comment|leave a reply|legal|links|log in|login|"
-    "main menu|main navigation|main page|menu|more|more from|more information|more stories|most popular|"
-    "most read|my account|navigation|navigation menu|newsletter|newsletters|next|on this page|"
-    "our partners|our sponsors|pages|partners|popular|popular posts|popular tags|post navigation|"
-    "previous|print|privacy|privacy policy|product categories|products|quick link|quick links|"
+    "about this site|about us|ad|ads|advertise|advertise with us|advertising|all categories|"
+    "article tools|blog archive|blog roll|blogroll|breadcrumbs|categories|category|comment|comments|"
+    "connect|connect with us|contact|contact us|contents|cookies|copyright|customer service|"
+    "external links|featured|feedback|follow|follow us|footer|forum|forums|get in touch|home|home page|"
+    "in this article|in this section|indices and tables|jump to|latest|latest comments|latest news|"
+    "latest posts|leave a comment|leave a reply|log in|login|main menu|main navigation|main page|menu|"
+    "more|more from|more information|more stories|most popular|most read|my account|navigation|"
+    "navigation menu|newsletter|newsletters|on this page|our partners|our sponsors|popular|popular posts|"
+    "popular tags|post navigation|print|privacy|privacy policy|product categories|quick link|quick links|"
     "quick search|rate this|recent|recent comments|recent posts|register|related|related articles|"
-    "related content|related links|related posts|related products|related topics|reply|search|search form|"
+    "related content|related links|related posts|related products|related topics|search form|"
     "search results|see also|share|shopping cart|sidebar|sign in|sign up|site map|site navigation|"
     "sitemap|skip to content|social|social media|sponsored|sponsored links|sponsors|stay connected|"
-    "subscribe|support|table of contents|tag cloud|tags|terms|terms and conditions|terms of service|"
-    "terms of use|this page|toc|tools|top|topics|trending|user login|user menu|views|you may also like|"
-    "your account|your cart"
+    "subscribe|table of contents|tag cloud|terms|terms and conditions|terms of service|terms of use|"
+    "this page|toc|trending|user login|user menu|you may also like|your account|your cart"
 )
 WHOLE_HEADERS = frozenset(NAVIGATION.split("|"))
 WITHIN_HEADERS = re.compile(
@@ -46,6 +44,8 @@ BOILERPLATE = re.compile(
     re.IGNORECASE,
 )
 SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])\s*|\n\s*\n|\n(?=\s*(?:[-*•|#>]|\d+[.)]\s))")
+# Two examples of code are alike by nature, and no sentences.
+CODE = re.compile(r"^(```+).*?^\1", re.DOTALL | re.MULTILINE)
 GRAM_WORDS = 3
 # Ours: shorter ones (see below; returns None) come back in any good text.
 SHORTEST_SENTENCE_WORDS = 6
@@ -85,8 +85,12 @@ def boilerplate_fault(piece: Piece, *, max_linked_share: float) -> str | None:
 
 
 def repetition_fault(text: str, *, overlap: float) -> str | None:
-    """Why a text repeats itself: two sentences whose word 3-grams overlap by more than so much (Jaccard)."""
-    sentences = [said for part in SENTENCE_END.split(text) if len(said := words(part)) >= SHORTEST_SENTENCE_WORDS]
+    """Why a text repeats itself: two sentences whose word 3-grams overlap by more than so much (Jaccard).
+
+    Code between fences does not count.
+    """
+    prose = CODE.sub("\n\n", text) if "```" in text else text
+    sentences = [said for part in SENTENCE_END.split(prose) if len(said := words(part)) >= SHORTEST_SENTENCE_WORDS]
     grams = [frozenset(runs(said, GRAM_WORDS)) for said in sentences]
     # Most texts say hardly anything twice, and a pair that overlaps so much says at least this much twice.
     twice = sum(map(len, grams)) - len(frozenset[tuple[str, ...]]().union(*grams))

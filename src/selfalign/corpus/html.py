@@ -29,6 +29,8 @@ HIDDEN_ROLES = frozenset(("navigation", "search", "banner", "contentinfo", "comp
 TAG = re.compile(r"<(/?)(?!(?:br|hr|img|input|meta|link|p|li|d[td]|t[dhr]|option|wbr|area|source|col)\b)[a-z]", re.I)
 # The parser's time grows with the square of the depth: 200,000 nested elements take minutes, 2,000 nothing.
 DEEPEST = 2_000
+# The sign behind a header that links to it.
+PERMALINKS = " \n¶§🔗"
 SPACES = re.compile(r"[ \t\n\r\f]+")
 BLANKS_BEFORE_LINE_END = re.compile(r"[ \t]+(?=\n)")
 
@@ -178,7 +180,7 @@ class Page:
         text, linked, level = "".join(self.parts), self.linked, self.level
         self.parts, self.linked, self.level = [], 0, 0
         if level:
-            self.blocks.append(Block(" ".join(text.replace("`", "").split()), level, linked))
+            self.blocks.append(Block(" ".join(text.replace("`", "").strip(PERMALINKS).split()), level, linked))
         elif text.strip():
             self.blocks.append(Block(fenced(text) if self.code else tidy(text), 0, linked))
 
