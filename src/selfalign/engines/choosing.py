@@ -118,10 +118,7 @@ def choices(
     Raises:
         EngineError: a prompt with its option exceeds the model's context, or logits are not finite.
     """
-    asked: dict[Ids, list[tuple[int, Ids]]] = {}
-    for row, (prompt, fork) in enumerate(zip(prompts, forks, strict=True)):
-        for path in fork.paths:
-            asked.setdefault((*prompt, *fork.base, *path), []).append((row, path))
+    asked = sequences_to_read(prompts, forks)
     check_context(model, asked, names)
     found: list[dict[Turn, float]] = [{} for _ in prompts]
     left = [len(fork.paths) for fork in forks]
@@ -130,18 +127,27 @@ def choices(
     prefix = common_prefix(model, sequences, places, tokens_at_once) if reuse_prefix else Prefix(())
     rest = [ids[len(prefix.ids) :] for ids in sequences]
     for numbers in capped(batches([len(ids) for ids in rest], pass_limit(model, tokens_at_once)), rows_at_once):
-        wanted = [(number, row, path) for number in numbers for row, path in asked[sequences[number]]]
+        met = [(place, row, path) for place, number in enumerate(numbers) for row, path in asked[sequences[number]]]
+        batch = [rest[number] for number in numbers]
         reads = [
-            Read(numbers.index(number), len(rest[number]) - 1 - len(path) + len(turn[0]), turn, row)
-            for number, row, path in wanted
+            Read(place, len(batch[place]) - 1 - len(path) + len(turn[0]), turn, row)
+            for place, row, path in met
             for turn in forks[row].wanted(path)
         ]
-        read_turns(model, prefix, [rest[number] for number in numbers], reads, found, names, plain_head=plain_head)
-        for _, row, _ in wanted:
+        read_turns(model, prefix, batch, reads, found, names, plain_head=plain_head)
+        for _, row, _ in met:
             left[row] -= 1
-        complete = sum(left[row] == 0 for row in {row for _, row, _ in wanted})
-        done(complete, sum(len(rest[number]) for number in numbers))
+        done(sum(left[row] == 0 for row in {row for _, row, _ in met}), sum(map(len, batch)))
     return [option_values(fork, values) for fork, values in zip(forks, found, strict=True)]
+
+
+def sequences_to_read(prompts: Sequence[Ids], forks: Sequence[Fork]) -> dict[Ids, list[tuple[int, Ids]]]:
+    """The different sequences to be read, each with the rows it is for and the path in it that belongs to the row."""
+    asked: dict[Ids, list[tuple[int, Ids]]] = {}
+    for row, (prompt, fork) in enumerate(zip(prompts, forks, strict=True)):
+        for path in fork.paths:
+            asked.setdefault((*prompt, *fork.base, *path), []).append((row, path))
+    return asked
 
 
 def check_context(model: Any, asked: dict[Ids, list[tuple[int, Ids]]], names: Sequence[str]) -> None:
