@@ -15,12 +15,18 @@ from selfalign.types import (
     ROW_TYPES,
     AnswerScore,
     Chat,
+    Choice,
     Dropped,
+    Grade,
     Instruction,
     Message,
     Pair,
     PairScore,
     Result,
+    Score,
+    SetMeasure,
+    Text,
+    Uncertainty,
 )
 
 texts = some.text(some.characters(exclude_categories=["Cs"]), max_size=12)
@@ -38,7 +44,28 @@ ROWS: dict[type, Any] = {
         rejected_finished=some.booleans(),
     ),
     Instruction: some.builds(Instruction, id=texts, prompt=prompts, checks=texts),
-    AnswerScore: some.builds(AnswerScore, id=texts, log_probability=numbers, tokens=some.integers(0, 2**40)),
+    AnswerScore: some.builds(
+        AnswerScore, id=texts, log_probability=numbers, tokens=some.integers(0, 2**40), cut=some.booleans()
+    ),
+    Text: some.builds(
+        Text, id=texts, text=texts, source=texts, heading=texts, parents=some.lists(texts, max_size=3).map(tuple)
+    ),
+    Grade: some.builds(
+        Grade, id=texts, rubric=texts, value=some.none() | numbers, reply=texts, why_unread=texts,
+        entropy=some.none() | numbers,
+    ),
+    Uncertainty: some.builds(
+        Uncertainty, id=texts, tokens=some.integers(0, 2**40), logit=numbers, logit_margin=numbers,
+        probability=numbers, probability_margin=numbers, entropy=numbers,
+    ),
+    Score: some.builds(Score, id=texts, value=some.none() | numbers, why=texts),
+    Choice: some.builds(
+        Choice, id=texts, order=some.integers(0, 2**40), by=texts, value=some.none() | numbers,
+        nearest=some.none() | texts,
+    ),
+    SetMeasure: some.builds(
+        SetMeasure, id=texts, says=texts, chosen=some.none() | numbers, pool=some.none() | numbers
+    ),
     PairScore: some.builds(PairScore, id=texts, chosen=numbers, rejected=numbers),
     Result: some.builds(Result, id=texts, suite=texts, value=some.none() | numbers, reply=texts, why=texts),
     Dropped: some.builds(Dropped, id=texts, reason=texts),

@@ -124,7 +124,9 @@ def check_finite(values_ND: Any, row_ids: Sequence[str]) -> None:
 
 
 def write_matrix(folder: Path, row_ids: Sequence[str], values_ND: Any) -> None:
-    """Write a float32 array (N, D) as `matrix.npy` and its row ids as `ids.json`, each whole or not at all.
+    """Write a float array (N, D) as `matrix.npy` and its row ids as `ids.json`, each whole or not at all.
+
+    float64 stays float64, everything else becomes float32.
 
     Raises:
         StageError: ids and rows differ in number, or a value is not finite (names the row).
@@ -132,7 +134,9 @@ def write_matrix(folder: Path, row_ids: Sequence[str], values_ND: Any) -> None:
     """
     import numpy
 
-    values_ND = numpy.asarray(values_ND, dtype=numpy.float32)
+    values_ND = numpy.asarray(values_ND)
+    if values_ND.dtype != numpy.float64:  # digits that somebody gave are kept: near rows may differ in them only
+        values_ND = values_ND.astype(numpy.float32, copy=False)
     check_shape(values_ND, row_ids)
     check_finite(values_ND, row_ids)
     partial = folder / f"{MATRIX}.writing"
@@ -163,7 +167,7 @@ def write_ids(folder: Path, row_ids: Sequence[str]) -> None:
 
 
 def read_matrix(folder: Path) -> tuple[list[str], Any]:
-    """The row ids and the memory-mapped float32 array (N, D) that was written here."""
+    """The row ids and the memory-mapped float array (N, D) that was written here."""
     import numpy
 
     try:

@@ -146,6 +146,11 @@ def rendered_together(tokenizer: Tokenizer, chats: tuple[Chat, ...], rendering: 
     )
 
 
+def is_full(sequence: Rendered, rendering: Rendering) -> bool:
+    """Whether a sequence is as long as the rendering allows, so that something of it may have been cut."""
+    return len(sequence.ids) >= rendering.max_length or sequence.prompt_length == rendering.max_prompt_length
+
+
 def sequence(tokenizer: Tokenizer, prompt: list[int], answer: list[int], rendering: Rendering) -> Rendered:
     """Prompt and answer ids joined, with their masks."""
     ids = (*prompt, *answer)

@@ -98,11 +98,15 @@ class Grade:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerScore:
-    """The log-probability (nats, summed over answer tokens) a model gives to a chat's answer."""
+    """The log-probability (nats, summed over answer tokens) a model gives to a chat's answer.
+
+    `cut`: the rendering's length left no room for more, so prompt or answer may lack tokens.
+    """
 
     id: str
     log_probability: float
     tokens: int
+    cut: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -59,12 +59,12 @@ def rows(table: Table[Row]) -> Iterator[Row]:
 
 
 def matrix(handle: Matrix) -> tuple[list[str], Any]:
-    """The row ids and the float32 array (N, D) of an input matrix, memory-mapped: read what you need of it."""
+    """The row ids and the float array (N, D) of an input matrix, memory-mapped: read what you need of it."""
     return _work.get().store.matrix(handle.key)
 
 
 def keep_matrix(row_ids: Sequence[str], values_ND: Any) -> None:
-    """Make a float32 array (N, D) this call's result, a row for each id.
+    """Make a float array (N, D) this call's result, a row for each id: float64 if it is that, else float32.
 
     Raises:
         StageError: ids and rows differ in number, or a row holds a value that is not finite (names it).

@@ -144,7 +144,7 @@ def test_every_layer_and_pooling_is_the_librarys(folder: Path, opened: LM) -> No
 def test_a_layer_out_of_range_is_refused_with_the_range(folder: Path, opened: LM) -> None:
     layers = reference(folder)[0].config.num_hidden_layers
     for layer in (layers + 1, -layers - 2):
-        with pytest.raises(EngineError, match=rf"layer {layer} is not in {-layers - 1} … {layers}"):
+        with pytest.raises(EngineError, match=rf"layer \(--layer\) {layer} is not in {-layers - 1} … {layers}"):
             opened.embed(ROWS, rendering=Rendering(), embedding=Embedding(layer=layer))
 
 
@@ -342,6 +342,6 @@ def test_blocks_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
         model = loaded(folder, name="x", device="cpu", dtype="float32").model
         model.model.twin = torch.nn.ModuleList(torch.nn.Identity() for _ in range(3))
         assert len(lm.embed(ROWS, rendering=Rendering(), embedding=Embedding())) == len(ROWS)
-        with pytest.raises(EngineError, match=r"blocks of LlamaForCausalLM cannot be told apart.*layer to -1"):
+        with pytest.raises(EngineError, match=r"blocks of LlamaForCausalLM cannot be told apart.*to -1"):
             lm.embed(ROWS, rendering=Rendering(), embedding=Embedding(layer=1))
     engine().release()

@@ -24,7 +24,7 @@ from selfalign.engines.scoring import answer_log_probabilities, head_is_plain, i
 from selfalign.engines.unsureness import uncertainties
 from selfalign.errors import EngineError
 from selfalign.ports import Advance, Continuation, unheard
-from selfalign.render import answer_ids, prompt_ids, rendered, rendered_together
+from selfalign.render import answer_ids, is_full, prompt_ids, rendered, rendered_together
 from selfalign.types import AnswerScore, Chat, Embedding, Rendering, Sampling, Uncertainty
 from selfalign.unpacking import quiet_transformers
 
@@ -209,7 +209,7 @@ class OpenedModel:
                 done=done,
             )
         scores = iter(
-            AnswerScore(id=chat.id, log_probability=value, tokens=sum(sequence.loss))
+            AnswerScore(id=chat.id, log_probability=value, tokens=sum(sequence.loss), cut=is_full(sequence, rendering))
             for chat, sequence, value in zip(chats, sequences, sums, strict=True)
         )
         return [tuple(next(scores) for _ in group) for group in groups]

@@ -52,6 +52,8 @@ class DiverseEvol:
         """Refuse settings that contradict each other."""
         if (self.embedder == "external") != (self.external_embedder is not None):
             raise RecipeError("method.embedder 'external' and method.external_embedder come together: set both or none")
+        if self.updates is not None and self.optimisation.num_train_epochs != DiverseEvol.optimisation.num_train_epochs:
+            raise RecipeError("method.optimisation.num_train_epochs has no effect beside method.updates: leave one out")
 
     def play(self) -> Iterator[Round]:
         """The loop body is one round: train on what is chosen, look at the pool, choose more."""

@@ -27,9 +27,9 @@ class Humpback:
     """Humpback with the paper's settings (sections 2 and 3.1, tables 2 and 18); `docs/methods/humpback.md` lists gaps.
 
     `seeds` are human pairs, `corpus` raw documents, of which `segments` are used. Round 0 is M_0, trained on the seeds
-    alone; in round t the model M_{t-1} grades every candidate and those at `threshold` or above are kept. `clean_of`:
-    prompts and answers no segment may contain, beside the seeds. Ask the final model with both tags
-    (`evaluate.rendering.suffix`).
+    alone; in round t the model M_{t-1} grades every candidate, and those at `threshold` or above are kept, at most the
+    best `kept_share` of the graded. `clean_of`: prompts and answers no segment may contain, beside the seeds. Ask the
+    final model with both tags (`evaluate.rendering.suffix`).
     """
 
     base: Model
@@ -43,6 +43,7 @@ class Humpback:
     sampling: Sampling = Sampling(max_new_tokens=512, temperature=0.7, top_p=0.9)
     grading: Grading = Grading()
     threshold: float = 4.5
+    kept_share: float = 1.0
     max_unread: float | None = None
     seed_tag: str = "Answer in the style of an AI Assistant."
     corpus_tag: str = "Answer with knowledge from web search."
@@ -78,7 +79,7 @@ class Humpback:
         for t in count(1):
             grades = grade(model, pairs, grading=self.grading, rendering=self.rendering, seed=self.seed + t)
             grades = readable(grades, max_unread=self.max_unread)
-            kept = kept_by_grade(pairs, grades, threshold=self.threshold)
+            kept = kept_by_grade(pairs, grades, threshold=self.threshold, share=self.kept_share)
             curated = tagged(kept, tag=self.corpus_tag)
             grader, model = model, self.trained(seeds, curated)
             yield Round(model=model, trained_on=(seeds, curated), started_from=self.base, grader=grader, grades=grades)

@@ -142,13 +142,15 @@ class Wish:
     def check_numbers(self) -> None:
         """Refuse numbers outside their range."""
         for option, low, high in (
-            ("whiten", 1, math.inf), ("max_length", 1, math.inf), ("seed", 0, 2**64 - 1),
+            ("whiten", 1, math.inf), ("max_length", 2, math.inf), ("seed", 0, 2**64 - 1),
             ("low_percentile", 0, 100), ("high_percentile", 0, 100),
         ):  # fmt: skip
             value = getattr(self, option)
             if value is not None and not low <= value <= high:
                 most = f"from {low} to {high:,}" if high < math.inf else f"{low} or more"
                 raise RecipeError(f"--{option.replace('_', '-')} must be {most}, not {value}")
+        if self.device is not None and not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise RecipeError(f"--device must be auto, cpu, cuda, cuda:0 … or mps, not {self.device!r}")
         if self.quality_share is not None and not 0 < self.quality_share <= 1:
             raise RecipeError(f"--quality-share must be above 0 and at most 1 (0.5 is half), not {self.quality_share}")
 

@@ -18,6 +18,7 @@ BLOCK_BYTES = 4 << 20
 CACHED_BYTES = 1 << 20
 # However short the vectors are: two blocks of rows meet in one table of distances.
 MOST_ROWS = 2048
+MOST_OUTLYING = 64.0  # the largest squared length from the mean, over their average
 
 # ---------------------------------------------------------------------------------------------- reading
 
@@ -113,7 +114,7 @@ class Frame:
 
 
 def framed(vectors_ND: Any, rows_M: Any) -> Frame:
-    """The frame of those rows; O(N D), two readings.
+    """The frame of those rows; O(N D), three readings.
 
     Raises:
         StageError: a value is not finite (names the row).
@@ -124,7 +125,13 @@ def framed(vectors_ND: Any, rows_M: Any) -> Frame:
     for part in row_blocks(vectors_ND, rows_M):
         peak = max(peak, float(numpy.abs(finite_rows(vectors_ND, rows_M[part]) - mean_D).max()))
     scale = 2.0 ** -math.frexp(peak)[1]
-    kind = kind_of(vectors_ND)
+    total = longest = 0.0
+    for part in row_blocks(vectors_ND, rows_M):
+        length_B = squares((finite_rows(vectors_ND, rows_M[part]) - mean_D) * scale)
+        total, longest = total + float(length_B.sum()), max(longest, float(length_B.max()))
+    # Beside one row far out, the distances of all others are lost in the rounding of float32 products.
+    alike = longest * len(rows_M) <= MOST_OUTLYING * total
+    kind = kind_of(vectors_ND) if alike else numpy.dtype(numpy.float64)
     return Frame(vectors_ND, (mean_D * scale).astype(kind), scale, kind)
 
 

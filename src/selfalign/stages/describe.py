@@ -11,7 +11,8 @@ from statistics import mean
 from typing import Any
 
 from selfalign.errors import StageError
-from selfalign.measures.diversity import mean_nearest_distance, vendi_score
+from selfalign.keys import seed_of
+from selfalign.measures.diversity import mean_nearest_distance, near_duplicate_share, vendi_score
 from selfalign.measures.health import answer_words, near_duplicates
 from selfalign.measures.languages import language_mix
 from selfalign.selection import by_score
@@ -26,11 +27,12 @@ MOST_TEXTS = 2_000
 MOST_VENDI_ROWS = 4_096
 # Each of so many rows is compared with all rows.
 MOST_GAPS = 1_024
+SAME_COSINE = 0.999
 
 
 def described_size(size: Callable[[Any], Size], *, vectors: tuple[Matrix, ...], **_: Any) -> Size:
     """At most so many measures; fewer where fewer languages are met."""
-    return Size(4 + MOST_LANGUAGES + 4 * len(vectors))
+    return Size(5 + MOST_LANGUAGES + 5 * len(vectors))
 
 
 @stage(version=1, needs="driver", expect=described_size)
@@ -48,21 +50,27 @@ def describe_selection(
 
 
 def of_texts(chosen: Sequence[Chat], chats: Sequence[Chat]) -> Iterator[SetMeasure]:
-    """Lengths, languages and repeated rows; the last two over a sample of at most `MOST_TEXTS` rows of each."""
-    for name, says, measure in (
-        ("prompt_words", "words in a prompt, mean", prompt_words),
-        ("answer_words", "words in an answer, mean", lambda chat: answer_words(chat.answer or "")),
-    ):
-        yield SetMeasure(id=name, says=says, chosen=mean(map(measure, chosen)), pool=mean(map(measure, chats)))
+    """Lengths, languages (over a sample of at most `MOST_TEXTS` rows) and repeated rows."""
+    says = "words in a prompt, mean"
+    one, other = (float(mean(map(prompt_words, some))) for some in (chosen, chats))
+    yield SetMeasure(id="prompt_words", says=says, chosen=one, pool=other)
+    says = "words in an answer, mean"
+    yield SetMeasure(id="answer_words", says=says, chosen=answer_length(chosen), pool=answer_length(chats))
     samples = [[text_of(chat) for chat in sampled(some)] for some in (chosen, chats)]
     mixes = [language_mix(texts) for texts in samples]
     largest = sorted(set().union(*mixes), key=lambda name: (-max(mix.get(name, 0.0) for mix in mixes), name))
     for name in largest[:MOST_LANGUAGES]:
         one, other = (mix.get(name, 0.0) for mix in mixes)
-        yield SetMeasure(id=f"language:{name}", says=f"share of rows in language '{name}'", chosen=one, pool=other)
-    one, other = map(repeated_share, samples)
-    says = "share of rows that nearly repeat an earlier one"
-    yield SetMeasure(id="near_duplicate", says=says, chosen=one, pool=other)
+        says = f"share of rows in language '{name}'" + (
+            f" (of {MOST_TEXTS:,} drawn)" if len(chats) > MOST_TEXTS else ""
+        )
+        yield SetMeasure(id=f"language:{name}", says=says, chosen=one, pool=other)
+    one, other = (repeated_share(some) for some in (chosen, chats))
+    says = "share of rows whose text is an earlier row's, case and blanks aside"
+    yield SetMeasure(id="duplicate", says=says, chosen=one, pool=other)
+    few, many = (nearly_repeated_share(some) for some in (chosen, chats))
+    says = f"share of rows that nearly repeat an earlier one (sets of at most {MOST_TEXTS:,} rows)"
+    yield SetMeasure(id="near_duplicate", says=says, chosen=few, pool=many)
 
 
 def of_vectors(vectors: Matrix, ids: set[str]) -> Iterator[SetMeasure]:
@@ -80,6 +88,9 @@ def of_vectors(vectors: Matrix, ids: set[str]) -> Iterator[SetMeasure]:
     says = "distance of a row to its nearest other row of the set, mean"
     one, other = (gap(vectors_ND) for vectors_ND in (chosen_ND, values_ND))
     yield SetMeasure(id="nearest_other", says=says, chosen=one, pool=other)
+    says = f"share of rows with another of the set at a cosine of at least {SAME_COSINE:g}"
+    one, other = (same(vectors_ND) for vectors_ND in (chosen_ND, values_ND))
+    yield SetMeasure(id="same_vector", says=says, chosen=one, pool=other)
     # The score grows with the number of rows: the pool's is taken over as many, drawn by a seed.
     count = min(len(chosen_ND), MOST_VENDI_ROWS)
     says = f"Vendi score, the effective number of different rows, over as many of each, at most {MOST_VENDI_ROWS:,}"
@@ -89,6 +100,14 @@ def of_vectors(vectors: Matrix, ids: set[str]) -> Iterator[SetMeasure]:
 def gap(vectors_ND: Any) -> float | None:
     """The mean distance of a row to its nearest other row; None of a lone row."""
     return mean_nearest_distance(vectors_ND, sample=MOST_GAPS) if len(vectors_ND) > 1 else None
+
+
+def same(vectors_ND: Any) -> float | None:
+    """The share of rows with a near twin; None where a row has no direction, or of a lone row."""
+    try:
+        return near_duplicate_share(vectors_ND, threshold=SAME_COSINE, sample=MOST_GAPS)
+    except StageError:
+        return None
 
 
 def vendi(vectors_ND: Any, count: int) -> float | None:
@@ -116,6 +135,21 @@ def sampled(chats: Sequence[Chat]) -> Sequence[Chat]:
     return [chats[row] for row in sorted(by_score.at_random(len(chats), MOST_TEXTS, seed=0).rows.tolist())]
 
 
-def repeated_share(texts: Sequence[str]) -> float:
-    """The share of texts that nearly repeat an earlier one."""
-    return sum(near_duplicates(texts, threshold=NEAR_DUPLICATE_OVERLAP)) / max(1, len(texts))
+def repeated_share(chats: Sequence[Chat]) -> float:
+    """The share of rows whose text an earlier row has too."""
+    different = {seed_of(" ".join(text_of(chat).casefold().split())) for chat in chats}
+    return 1 - len(different) / len(chats)
+
+
+def nearly_repeated_share(chats: Sequence[Chat]) -> float | None:
+    """The share of rows that nearly repeat an earlier one; None of large sets: a sample of them holds too few pairs."""
+    if len(chats) > MOST_TEXTS:
+        return None
+    repeated = near_duplicates([text_of(chat) for chat in chats], threshold=NEAR_DUPLICATE_OVERLAP)
+    return sum(repeated) / len(chats)
+
+
+def answer_length(chats: Sequence[Chat]) -> float | None:
+    """The mean number of words of the answers there are; None when there are none."""
+    lengths = [answer_words(chat.answer) for chat in chats if chat.answer is not None]
+    return mean(lengths) if lengths else None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from selfalign.data.vectors import read_vectors
+from selfalign.errors import RecipeError
 from selfalign.selection.space import unit_rows, whitened
 from selfalign.stage import Size, Vectors, stage
 from selfalign.types import Chat, Embedding, Matrix, Model, Rendering, Source, Table
@@ -50,9 +51,19 @@ def embed(model: Model, chats: Table[Chat], *, rendering: Rendering, embedding: 
     return Vectors()
 
 
-def same_rows(size: Callable[[Any], Size], *, vectors: Matrix, **_: Any) -> Size:
-    """As many vectors as before."""
-    return Size(size(vectors).rows)
+def same_rows(size: Callable[[Any], Size], *, vectors: Matrix, whiten: int | None) -> Size:
+    """As many vectors as before.
+
+    Raises:
+        RecipeError: more whitened components are asked for than so few rows can have.
+    """
+    count = size(vectors).rows
+    if whiten is not None and whiten >= count:
+        raise RecipeError(
+            f"{whiten} whitened components (whiten) are asked for, and {count} rows vary in at most {count - 1} "
+            "directions: ask for fewer"
+        )
+    return Size(count)
 
 
 @stage(version=1, needs="driver", expect=same_rows)

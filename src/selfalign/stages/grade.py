@@ -10,6 +10,7 @@ An answer that gets no score has a `Grade` without a value and with the reason, 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -272,12 +273,17 @@ def kept_size(size: Callable[[Any], Size], *, chats: Table[Chat], **_: Any) -> S
 
 
 @stage(version=1, needs="driver", expect=kept_size)
-def kept_by_grade(chats: Table[Chat], grades: Table[Grade], *, threshold: float) -> Iterator[Chat]:
+def kept_by_grade(chats: Table[Chat], grades: Table[Grade], *, threshold: float, share: float = 1.0) -> Iterator[Chat]:
     """The chats whose grade is `threshold` or more, in order; the others are dropped, each with its grade.
 
-    Humpback, section 2.3: A_k holds the pairs graded k or above. A row that was not graded is not kept.
+    Humpback, section 2.3: A_k holds the pairs graded k or above. A row that was not graded is not kept. With `share`,
+    only the best share of the graded rows: expected scores of a small grader lie so close together that a threshold
+    keeps nearly all or nothing, and only their order tells. Equal grades: the earlier row.
     """
     found = {one.id: one for one in rows(grades)}
+    graded = sorted((-one.value, place) for place, one in enumerate(found.values()) if one.value is not None)
+    best = {place for _, place in graded[: math.ceil(share * len(graded))]}
+    among = {row_id for place, row_id in enumerate(found) if place in best}
     kept = 0
     for chat in rows(chats):
         one = found.get(chat.id)
@@ -285,6 +291,8 @@ def kept_by_grade(chats: Table[Chat], grades: Table[Grade], *, threshold: float)
             drop(chat.id, f"not graded: {one.why_unread if one is not None else 'there is no grade for this row'}")
         elif one.value < threshold:
             drop(chat.id, f"grade {below(one.value, threshold)} is below {threshold:g}")
+        elif chat.id not in among:
+            drop(chat.id, f"not among the best {100 * share:g} % by grade")
         else:
             kept += 1
             yield chat

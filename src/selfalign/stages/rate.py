@@ -70,8 +70,8 @@ def difficulty_size(
 def difficulty(conditioned: Table[AnswerScore], direct: Table[AnswerScore]) -> Iterator[Score]:
     """IFD: the ratio of mean negative log-likelihoods (nats per token) with and without the instruction.
 
-    A ratio of losses, as the released code computes it. A row whose answer was cut differently in the two renderings,
-    or has no tokens, has no score.
+    A ratio of losses, as the released code computes it. A row that was cut, or whose answer has no tokens, has no
+    score: without its instruction's tokens the ratio would be 1, the hardest there is.
     """
     both = list(zip(rows(conditioned), rows(direct), strict=True))
     whys = [why_unscored(given, alone) for given, alone in both]
@@ -90,7 +90,9 @@ def why_unscored(given: AnswerScore, alone: AnswerScore) -> str:
     """Why two scores of an answer cannot be compared; empty when they can."""
     if not given.tokens:
         return "the answer has no tokens"
-    return "" if given.tokens == alone.tokens else "the answer is cut beside its instruction"
+    if given.cut or given.tokens != alone.tokens:
+        return "the row is cut at rendering.max_length: what its instruction is worth cannot be told"
+    return ""
 
 
 def per_token(score: AnswerScore) -> float:

@@ -6,6 +6,7 @@ that choosing otherwise computes nothing twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -187,6 +188,11 @@ def choose_by_vectors(
     row_ids, values_ND = matrix(vectors)
     before = places(row_ids, chosen)
     among = of_quality(row_ids, quality, share=quality_share, highest=highest_quality)
+    if among is not None and len(free := set(among.tolist()) - set(before.tolist())) < count:
+        raise StageError(
+            f"{count} rows are to be chosen, and {len(free)} are left of the {len(among)} of best quality: ask for "
+            "fewer, or raise quality_share"
+        )
     if by == "k-means":
         picks = k_means(values_ND, count, seed=seed, chosen=before, among=among)
     elif by == "facility-location":
@@ -276,7 +282,30 @@ def choose_by_difficulty(scores: Table[Score], chosen: tuple[Table[Choice], ...]
     yield from named(by_score.hardest(values_N, count, chosen=before), row_ids, before, by="ifd")
 
 
-@stage(version=1, needs="driver", expect=choices_size)
+def band_size(
+    size: Callable[[Any], Size],
+    *,
+    scores: Table[Score],
+    chosen: tuple[Table[Choice], ...],
+    band: tuple[float, float],
+    count: int,
+) -> Size:
+    """`count` choices, if the band has as many rows left.
+
+    Raises:
+        RecipeError: it has not.
+    """
+    low, high = band
+    there = math.ceil(size(scores).rows * (high - low) / 100) + 1  # both edges belong to it
+    if there < count:
+        raise RecipeError(
+            f"{count} rows are to be chosen, and the band from percentile {low:g} to {high:g} holds about {there} of "
+            f"{size(scores).rows}: ask for fewer, or widen low_percentile and high_percentile"
+        )
+    return choices_size(size, chosen=chosen, count=count, scores=scores)
+
+
+@stage(version=1, needs="driver", expect=band_size)
 def choose_from_band(
     scores: Table[Score], chosen: tuple[Table[Choice], ...], *, band: tuple[float, float], count: int
 ) -> Iterator[Choice]:
