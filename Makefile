@@ -47,6 +47,7 @@ bench: $(INSTALLED) ## speed against peers, side by side
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/selection.py
+	$(BIN)/python benchmarks/grading.py
 	$(BIN)/python benchmarks/diverse_evol_toy.py
 
 clean: ## remove the environment, not your runs

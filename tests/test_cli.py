@@ -18,7 +18,7 @@ from selfalign.methods import METHODS
 from selfalign.playing import play_recipe
 from selfalign.store import Store
 
-COMMANDS = ("run", "plan", "show", "report", "why", "methods", "select", "doctor")
+COMMANDS = ("run", "plan", "show", "report", "why", "methods", "select", "grade", "doctor")
 SECONDS_OVER_BARE_PYTHON = 1.0
 Say = Callable[..., str]
 
