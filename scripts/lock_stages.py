@@ -22,9 +22,39 @@ from selfalign.stage import Stage
 SHARED = (
     "selfalign.types",
     "selfalign.render",
+    *(
+        f"selfalign.corpus.{name}"
+        for name in (
+            "blocks",
+            "contamination",
+            "duplicates",
+            "filters",
+            "html",
+            "markdown",
+            "plain",
+            "segmentation",
+            "words",
+        )
+    ),
+    "selfalign.data.python_docs",
+    *(f"selfalign.grading.{name}" for name in ("parsing", "rubrics", "scores")),
+    "selfalign.measures.diversity",
     "selfalign.measures.health",
     "selfalign.measures.house_style",
+    "selfalign.measures.languages",
     "selfalign.measures.verifiers",
+    *(
+        f"selfalign.selection.{name}"
+        for name in (
+            "blocks",
+            "by_score",
+            "clusters",
+            "covering",
+            "facility_location",
+            "k_center",
+            "space",
+        )
+    ),
     "selfalign.trainers.batches",
     "selfalign.trainers.losses",
     "selfalign.trainers.schedule",

@@ -22,7 +22,10 @@ from selfalign.store import Store
 from selfalign.tables import disk_error
 from selfalign.work import keep_traceback
 
-VERSIONS_OF = ("selfalign", "torch", "transformers", "peft", "trl", "accelerate", "pyarrow", "numpy")
+VERSIONS_OF = (
+    "selfalign", "torch", "transformers", "peft", "trl", "accelerate", "pyarrow", "numpy",
+    "selectolax", "markdown-it-py", "py3langid",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
