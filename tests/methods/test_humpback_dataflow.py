@@ -152,3 +152,49 @@ def test_implausible_instructions_are_refused_with_the_reason(instruction: str, 
 def test_reasons_are_counted_by_kind(plain: Recorded) -> None:
     (found,) = made_by(plain, "candidates")
     assert sum(Counter(row.reason for row in plain.store.dropped(found)).values()) == plain.record(found)["dropped"]
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
+def test_a_threshold_that_nothing_reaches_stops_the_round_and_says_between_what_grades_lie(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"no row is kept: the 12 grades lie from .* to .*, and the threshold is 5"):
+        played("humpback", tmp_path, threshold=5)
+
+
+def test_only_the_best_share_of_the_graded_rows_is_kept(tmp_path: Path) -> None:
+    run = played("humpback", tmp_path, rounds=2, threshold=1, kept_share=0.25)
+    (kept,) = made_by(run, "kept_by_grade")
+    grades = {row.id: row.value for row in run.store.rows(run.arguments(kept)["grades"]["table"])}
+    chosen = [row.id for row in run.store.rows(kept)]
+    assert len(chosen) == 3
+    assert min(grades[row_id] for row_id in chosen) >= max(
+        value for row_id, value in grades.items() if row_id not in chosen
+    )
+    assert {row.reason for row in run.store.dropped(kept)} == {"not among the best 25 % by grade"}
+
+
+def test_a_corpus_of_which_nothing_is_left_fails_early_and_shows_the_funnel(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "too short"}\n{"text": "short as well"}\n')
+    with pytest.raises(StageError, match=r"(?s)segment.*2: shorter than 600 characters"):
+        played("humpback", tmp_path, corpus=str(tmp_path / "rows.jsonl"))
+    assert not any(path.name == "model" for path in (tmp_path / "store").rglob("*")), "nothing was trained"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seeds": "embedded:instructions#dev"}, "answer"),
+        ({"corpus": "nowhere"}, "nowhere"),
+        ({"grading": {"rubric": "helpfull-10"}}, "did you mean"),
+        (
+            {"grading": {"rubric": {"name": "x", "lowest": 1, "highest": 4, "task": "t", "criteria": ["a", "b"],
+                                    "answer_format": "Score: 1 to 4"}}},
+            "has 4 scores, each of which needs one definition",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_before_anything_is_made(changes: Any, says: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=says):
+        played("humpback", tmp_path, **changes)
+    assert not (tmp_path / "store" / "made").exists()

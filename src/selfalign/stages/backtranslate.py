@@ -6,10 +6,12 @@ The answer of a pair is never generated and never rewritten; only its instructio
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from selfalign.errors import StageError
 from selfalign.measures.health import ngrams
 from selfalign.stage import Size, stage
 from selfalign.types import Chat, Message, Table, Text
@@ -93,8 +95,12 @@ def candidates(texts: Table[Text], instructions: Table[Chat], *, filters: Instru
 
     Every refusal is counted by its reason: empty, cut, too short, too long, echo of the answer, talk about the task,
     an instruction that an earlier pair has too.
+
+    Raises:
+        StageError: all are refused; says why.
     """
     seen: set[str] = set()
+    reasons: Counter[str] = Counter()
     for text, written in zip(rows(texts), rows(instructions), strict=True):
         instruction = (written.answer or "").strip()
         reason = implausible(instruction, text.text, filters, finished=written.finished)
@@ -102,11 +108,15 @@ def candidates(texts: Table[Text], instructions: Table[Chat], *, filters: Instru
             reason = "the same instruction as an earlier pair's"
         if reason:
             drop(text.id, reason)
+            reasons[reason] += 1
             continue
         seen.add(instruction.casefold())
         yield Chat(
             id=text.id, prompt=(Message(role="user", content=instruction),), answer=text.text, parents=(text.id,)
         )
+    if not seen:
+        listed = "".join(f"\n  {count:,}: {reason}" for reason, count in reasons.most_common())
+        raise StageError(f"the backward model wrote no plausible instruction; refused:{listed}")
 
 
 def implausible(instruction: str, answer: str, filters: InstructionFilter, *, finished: bool) -> str:

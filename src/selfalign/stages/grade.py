@@ -279,6 +279,9 @@ def kept_by_grade(chats: Table[Chat], grades: Table[Grade], *, threshold: float,
     Humpback, section 2.3: A_k holds the pairs graded k or above. A row that was not graded is not kept. With `share`,
     only the best share of the graded rows: expected scores of a small grader lie so close together that a threshold
     keeps nearly all or nothing, and only their order tells. Equal grades: the earlier row.
+
+    Raises:
+        StageError: no row is kept; says between what the grades lie.
     """
     found = {one.id: one for one in rows(grades)}
     graded = sorted((-one.value, place) for place, one in enumerate(found.values()) if one.value is not None)
@@ -297,6 +300,19 @@ def kept_by_grade(chats: Table[Chat], grades: Table[Grade], *, threshold: float,
             kept += 1
             yield chat
     note("kept", kept)
+    if not kept:
+        raise StageError(none_kept([one.value for one in found.values() if one.value is not None], threshold))
+
+
+def none_kept(values: Sequence[float], threshold: float) -> str:
+    """The message about candidates of which none is good enough."""
+    spread = (
+        f"the {len(values):,} grades lie from {min(values):.3g} to {max(values):.3g}" if values else "none has a grade"
+    )
+    return (
+        f"no row is kept: {spread}, and the threshold is {threshold:g}; lower it (with kept_share to keep the best of "
+        "them), read grades another way (grading.reading), or grade by another rubric"
+    )
 
 
 def below(value: float, threshold: float) -> str:
