@@ -1,10 +1,10 @@
 """Does curation keep its promise? Humpback on `embedded:toy` and a corpus of good and corrupted passages.
 
 The passages are answers to two kinds of task in a form the toy has never seen, `[KAVIT]`, and two fifths of them are
-corrupted. The toy cannot read a rubric, so a base is made from it first that has met the words of one, of the
-backward prompt, and of passages both sound and broken, all over words that occur nowhere else; its worth as a grader
-is printed (making it takes ten minutes). Then, for every seed: eight seed pairs, 120 passages, M_0 (seeds only), M_1 and M_2 (curated), and M_1
-with every graded pair kept (uncurated).
+corrupted. The toy cannot read a rubric, so a base is made from it first (ten minutes) that has met the words of one, of
+the backward prompt, and of passages both sound and broken, all over words that occur nowhere else. Then, for every
+seed: eight seed pairs, 120 passages, M_0 (seeds only), M_1 and M_2 (curated), and M_1 with every graded pair kept
+(uncurated).
 
     python benchmarks/humpback_toy.py                    # the reported seeds
     python benchmarks/humpback_toy.py --seeds 100 --split dev
