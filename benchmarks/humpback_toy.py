@@ -31,6 +31,7 @@ import yaml
 from diverse_evol_toy import interval, shown
 
 from selfalign.embedded.toy_tasks import WordPool, toy_tasks
+from selfalign.errors import StageError
 from selfalign.grading.rubrics import Rubric, grading_prompt
 from selfalign.methods.humpback import Humpback
 from selfalign.playing import Played, play_recipe
@@ -47,6 +48,7 @@ RUBRIC = Rubric(
     name="toy", lowest=1, highest=2, task="Grade it.", criteria=("broken", "sound"),
     answer_format="Last line, from 1 to 2:\nScore: 2",
 )  # fmt: skip
+CURATED = "curated (M_1)"
 BOTH_TAGS = f"{Humpback.seed_tag} {Humpback.corpus_tag}"
 
 
@@ -184,30 +186,34 @@ def report(folder: Path, options: argparse.Namespace) -> None:
     found: dict[str, list[dict[str, float]]] = {}
     for seed in options.seeds:
         data_of(folder, seed)
-        curated = played(folder, f"curated-{seed}", base, seed, options.split, rounds=3, threshold=1.5)
+        curated = played(folder, f"curated-{seed}", base, seed, options.split, rounds=2, threshold=1.5)
         everything = played(folder, f"uncurated-{seed}", base, seed, options.split, rounds=2, threshold=1.0)
         for arm, one, place in (
-            ("base", curated, 0), ("seeds only (M_0)", curated, 1), ("curated (M_1)", curated, 2),
-            ("curated (M_2)", curated, 3), ("uncurated (M_1)", everything, 2),
+            ("base", curated, 0), ("seeds only (M_0)", curated, 1), (CURATED, curated, 2),
+            ("uncurated (M_1)", everything, 2),
         ):  # fmt: skip
             found.setdefault(arm, []).append(score(one, place))
+        try:
+            again = played(folder, f"again-{seed}", base, seed, options.split, rounds=3, threshold=1.5)
+            found.setdefault("curated again (M_2), where M_1 keeps any", []).append(score(again, 3))
+        except StageError as error:
+            print(f"  seed {seed}: no M_2: {str(error).splitlines()[0].partition('): ')[2]}", flush=True)
         kept, sound, before = quality(curated, 2)
         print(f"  seed {seed}: M_0 keeps {kept}, {sound:.0%} of them sound ({before:.0%} of all)", flush=True)
     print(f"\n{len(options.seeds)} seeds, split {options.split}, {time.monotonic() - started:.0f} s; "
           "means with 95 % t-intervals over seeds\n")  # fmt: skip
-    print("| trained on | NLL, nats/token | exact match |\n|---|---|---|")
+    print("| trained on | seeds | NLL, nats/token | exact match |\n|---|---|---|---|")
     for arm, scores in found.items():
         cells = [shown([one[name] for one in scores]) for name in ("nll", "exact_match")]
-        print(f"| {arm} | {' | '.join(cells)} |")
+        print(f"| {arm} | {len(scores)} | {' | '.join(cells)} |")
     print()
     for other in ("seeds only (M_0)", "uncurated (M_1)"):
         for metric, sign in (("nll", 1), ("exact_match", -1)):
             gains = [
-                sign * (one[metric] - ours[metric])
-                for ours, one in zip(found["curated (M_2)"], found[other], strict=True)
+                sign * (one[metric] - ours[metric]) for ours, one in zip(found[CURATED], found[other], strict=True)
             ]
             verdict = "holds" if interval(gains)[1] > 0 else "FAILS"
-            print(f"claim: curated (M_2) beats {other} ({metric}): {verdict}; gain {shown(gains)}, "
+            print(f"claim: {CURATED} beats {other} ({metric}): {verdict}; gain {shown(gains)}, "
                   f"better in {sum(gain > 0 for gain in gains)} of {len(gains)}")  # fmt: skip
 
 
