@@ -22,7 +22,7 @@ from selfalign.types import Dropped
 
 VOID = ("meta", "br", "wbr", "img", "link", "input", "hr")
 PAGE = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "article", "details", "summary"}
-WORDS = {"p", "h1", "h2", "h3", "ul", "li", "dl", "div", "dt", "dd", "span", "b", "br", "wbr", "code", "pre"}
+WORDS = {"p", "h1", "h2", "h3", "h4", "ul", "li", "dl", "div", "dt", "dd", "span", "b", "br", "wbr", "code", "pre"}
 TABLES = {"table", "caption", "thead", "tbody", "tr", "th", "td"}
 DRAWINGS = {"figure", "figcaption", "svg", "desc", "rect", "line", "polyline", "circle", "text"}
 HOSTILE = [

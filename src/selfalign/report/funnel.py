@@ -1,6 +1,7 @@
 """What became of the data of a round: rows in, rows dropped and why, rows trained on, and how training went.
 
-Follows the tables a round trained on back to where they came from, so it shows any method without knowing it.
+Follows the tables a round trained on, and others it made of rows, back to where they came from, so it shows any method
+without knowing it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,34 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from selfalign.report.charts import loss_chart
+from selfalign.report.dropped import counted_reasons
 from selfalign.report.evidence import Evidence, short, tables_in
-from selfalign.report.visible import shortened
 
 BEFORE_ROUNDS = "start"
-NAMES = {"load_chats": "demonstrations", "generate": "generated answers", "pair": "pairs", "taken": "chosen so far"}
-MOST_REASONS = 8
+NAMES = {
+    "load_chats": "demonstrations",
+    "generate": "generated answers",
+    "pair": "pairs",
+    "taken": "chosen so far",
+    "load_documents": "documents",
+    "segment": "segments",
+    "distinct": "without repeats",
+    "decontaminated": "clean of known rows",
+    "sampled": "sampled",
+    "turned": "turned round, answer to prompt",
+    "ask_for_instructions": "asked for instructions",
+    "candidates": "candidates",
+    "ask_grader": "the grader's replies",
+    "read_grades": "grades",
+    "choose_grades": "grades",
+    "mostly_read": "grades, enough of them read",
+    "kept_by_grade": "kept by grade",
+    "tagged": "tagged",
+}
+# Rows a model may learn from; choices, scores and grades are about such rows.
+DATA = ("Chat", "Pair", "Text")
+# What a table is only compared with gives it no rows.
+COMPARED_WITH = ("against",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,21 +85,43 @@ def funnels(evidence: Evidence) -> list[Funnel]:
 
 
 def stretches(evidence: Evidence, event: Mapping[str, Any]) -> tuple[Stretch, ...]:
-    """Every table on the way to what the round trained on, then the sets it trained on and their sum."""
+    """Every table on the way to what the round made and trained on, then the sets it trained on and their sum."""
     label, keys = event["label"], list(event["trained_on"])
     found: dict[str, Stretch] = {}
-    for key in [*([event["generated"]] if event.get("generated") else []), *keys]:
+    for key in [*([event["generated"]] if event.get("generated") else []), *made_aside(evidence, label, keys), *keys]:
         if is_own(evidence, key, label):
             for one in lineage(evidence, key, label):
-                found.setdefault(one, stretch(evidence, one))
+                found.setdefault(one, stretch(evidence, one, label))
     for key in keys:
         if not is_own(evidence, key, label):
-            found[key] = replace(stretch(evidence, key), said=f"older set, made in {evidence.origin(key)}", dropped=())
+            found.setdefault(key, stretch(evidence, key, label))
     total = sum(evidence.record(key).get("rows", 0) for key in keys)
     sets = "1 set" if len(keys) == 1 else f"{len(keys)} sets"
     every = [*found.values(), Stretch(name="trained on", key="", rows=total, said=sets)]
     widest = max(one.rows for one in every) or 1
     return tuple(replace(one, percent=100 * one.rows / widest) for one in every)
+
+
+def made_aside(evidence: Evidence, label: str, keys: Sequence[str]) -> list[str]:
+    """Rows a round made for later ones: of its tables those that neither training nor measuring led to.
+
+    Without them a method that prepares its data once would never show how.
+    """
+    known = {key for round_ in evidence.rounds for key in measured_with(evidence, round_)}
+    known.update(one for key in keys for one in lineage(evidence, key, label))
+    return [
+        key
+        for key, call in evidence.planned.items()
+        if call.get("round") == label and key not in known and evidence.record(key).get("row_type") in DATA
+    ]
+
+
+def measured_with(evidence: Evidence, event: Mapping[str, Any]) -> Iterator[str]:
+    """The answers and results that measured a round."""
+    for tables in event["measured"].values():
+        for key in (*tables["results"], tables["answers"]):
+            yield key
+            yield from tables_in(evidence.record(key).get("arguments", {}))
 
 
 def is_own(evidence: Evidence, key: str, label: str) -> bool:
@@ -85,26 +130,53 @@ def is_own(evidence: Evidence, key: str, label: str) -> bool:
 
 
 def lineage(evidence: Evidence, key: str, label: str) -> Iterator[str]:
-    """The tables a table of this round was made from, sources first, itself last."""
-    for parent in tables_in(evidence.record(key).get("arguments", {})):
+    """The tables a table of this round was made from, sources first, itself last; of older ones only the nearest."""
+    for parent in parents_of(evidence, key, label):
         if is_own(evidence, parent, label):
             yield from lineage(evidence, parent, label)
+        elif evidence.record(parent).get("row_type") in DATA:
+            yield parent
     yield key
 
 
-def stretch(evidence: Evidence, key: str) -> Stretch:
-    """One table: its rows, unfinished answers and notes, and what its stage dropped."""
+def parents_of(evidence: Evidence, key: str, label: str) -> Iterator[str]:
+    """The tables a call was given, and those that a model of the same round, which it used, was trained on."""
+    for name, value in evidence.record(key).get("arguments", {}).items():
+        if name not in COMPARED_WITH:
+            yield from tables_in(value)
+            ref = value.get("model") if isinstance(value, Mapping) else None
+            if isinstance(ref, str) and ref.startswith("made:"):
+                model = ref.removeprefix("made:")
+                if evidence.origin(model) == label:
+                    yield from parents_of(evidence, model, label)
+
+
+def stretch(evidence: Evidence, key: str, label: str) -> Stretch:
+    """One table: its rows, unfinished answers and notes, and what its stage dropped; of an older one whose it is."""
     record = evidence.record(key)
-    stage = str(record.get("stage", "no longer in the store"))
-    said = [unfinished(evidence, key)] if stage == "generate" else []
-    said += [
+    rows = int(record.get("rows", 0))
+    if not is_own(evidence, key, label):
+        said = f"older set, made in {evidence.origin(key)}"
+        return Stretch(name=name_of(evidence, key), key=short(key), rows=rows, said=said)
+    remarks = [unfinished(evidence, key)] if record.get("stage") == "generate" else []
+    remarks += [
         f"{name.replace('_', ' ')} {value:g}"
         for name, value in record.get("notes", {}).items()
         if isinstance(value, (int, float))
     ]
-    name = NAMES.get(stage, stage.replace("_", " "))
-    rows = int(record.get("rows", 0))
-    return Stretch(name=name, key=short(key), rows=rows, said=", ".join(said), dropped=reasons(evidence, key))
+    return Stretch(
+        name=name_of(evidence, key), key=short(key), rows=rows, said=", ".join(remarks), dropped=reasons(evidence, key)
+    )
+
+
+def name_of(evidence: Evidence, key: str) -> str:
+    """What a table holds, in words."""
+    record = evidence.record(key)
+    stage = str(record.get("stage", "no longer in the store"))
+    asked = next(tables_in(record.get("arguments", {})), "")
+    if stage == "generate" and evidence.record(asked).get("stage") == "ask_for_instructions":
+        return "generated instructions"
+    return NAMES.get(stage, stage.replace("_", " "))
 
 
 def unfinished(evidence: Evidence, key: str) -> str:
@@ -117,9 +189,7 @@ def reasons(evidence: Evidence, key: str) -> tuple[tuple[str, int], ...]:
     """Why a stage dropped rows, the commonest reasons first."""
     if not evidence.record(key).get("dropped"):
         return ()
-    counted = Counter(shortened(one.reason, 120) for one in evidence.store.dropped(key)).most_common()
-    rest = sum(count for _, count in counted[MOST_REASONS:])
-    return (*counted[:MOST_REASONS], *([("other reasons", rest)] if rest else []))
+    return counted_reasons(one.reason for one in evidence.store.dropped(key))
 
 
 # ------------------------------------------------------------------------------------------------ training

@@ -13,6 +13,7 @@ from selfalign.report.charts import Point, Series, rounds_chart
 from selfalign.report.evidence import Evidence, short
 from selfalign.report.facts import DIRECTIONS, facts, took
 from selfalign.report.funnel import Funnel, funnels
+from selfalign.report.graded_rounds import GradedRounds, graded_rounds
 from selfalign.report.samples import Sample, samples
 from selfalign.report.selected_rounds import SelectedRounds, selected_rounds
 from selfalign.report.table import (
@@ -105,6 +106,7 @@ class Story:
     kept: str
     tables: tuple[tuple[str, tuple[MetricRow, ...]], ...]
     selected: SelectedRounds | None
+    graded: GradedRounds | None
     funnels: tuple[Funnel, ...]
     chain: tuple[Chained, ...]
     samples: tuple[Sample, ...]
@@ -127,6 +129,7 @@ def story(evidence: Evidence, *, metric: str, recipe: str) -> Story:
         kept=evidence.kept(),
         tables=tuple((split, tuple(metric_rows(evidence, split, metric))) for split in splits),
         selected=selected_rounds(evidence),
+        graded=graded_rounds(evidence),
         funnels=tuple(funnels(evidence)),
         chain=tuple(chained(evidence, event) for event in rounds),
         samples=tuple(samples(evidence)),
