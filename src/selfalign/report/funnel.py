@@ -15,6 +15,7 @@ from typing import Any
 from selfalign.report.charts import loss_chart
 from selfalign.report.dropped import counted_reasons
 from selfalign.report.evidence import Evidence, short, tables_in
+from selfalign.report.visible import shortened
 
 BEFORE_ROUNDS = "start"
 NAMES = {
@@ -41,6 +42,9 @@ NAMES = {
 DATA = ("Chat", "Pair", "Text")
 # What a table is only compared with gives it no rows.
 COMPARED_WITH = ("against",)
+# A note that repeats the number of rows.
+COUNTED_ALREADY = ("kept",)
+LONGEST_TAG = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,15 +162,27 @@ def stretch(evidence: Evidence, key: str, label: str) -> Stretch:
     if not is_own(evidence, key, label):
         said = f"older set, made in {evidence.origin(key)}"
         return Stretch(name=name_of(evidence, key), key=short(key), rows=rows, said=said)
-    remarks = [unfinished(evidence, key)] if record.get("stage") == "generate" else []
-    remarks += [
-        f"{name.replace('_', ' ')} {value:g}"
-        for name, value in record.get("notes", {}).items()
-        if isinstance(value, (int, float))
-    ]
     return Stretch(
-        name=name_of(evidence, key), key=short(key), rows=rows, said=", ".join(remarks), dropped=reasons(evidence, key)
+        name=name_of(evidence, key),
+        key=short(key),
+        rows=rows,
+        said=", ".join(remarks(evidence, key)),
+        dropped=reasons(evidence, key),
     )
+
+
+def remarks(evidence: Evidence, key: str) -> list[str]:
+    """What is worth saying about a table besides its rows; of grades only how many there are not."""
+    record = evidence.record(key)
+    notes = record.get("notes", {})
+    if record.get("row_type") == "Grade":
+        return [f"{sum(notes['unread'].values()):,} without a grade"] if "unread" in notes else []
+    found = [unfinished(evidence, key)] if record.get("stage") == "generate" else []
+    return found + [
+        f"{name.replace('_', ' ')} {value:g}"
+        for name, value in notes.items()
+        if isinstance(value, (int, float)) and name not in COUNTED_ALREADY
+    ]
 
 
 def name_of(evidence: Evidence, key: str) -> str:
@@ -176,7 +192,9 @@ def name_of(evidence: Evidence, key: str) -> str:
     asked = next(tables_in(record.get("arguments", {})), "")
     if stage == "generate" and evidence.record(asked).get("stage") == "ask_for_instructions":
         return "generated instructions"
-    return NAMES.get(stage, stage.replace("_", " "))
+    name = NAMES.get(stage, stage.replace("_", " "))
+    tag = record.get("arguments", {}).get("tag") if stage == "tagged" else None
+    return f"{name} “{shortened(tag, LONGEST_TAG)}”" if isinstance(tag, str) else name  # a round may have two such sets
 
 
 def unfinished(evidence: Evidence, key: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from selfalign.report.charts import line, svg, text, tick_text, ticks
 
 WIDTH, HEIGHT = 360, 180
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 26, 34
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 26, 34
 MOST_NUMBERED = 12
 GAP = 0.15
 
@@ -36,7 +36,7 @@ def grades_chart(counts: Sequence[int], *, low: float, high: float, title: str, 
             parts.append(text(left + wide * (1 - GAP) / 2, base - height - 4, f"{count:,}", "tick middle strong"))
     for value in whole_marks(low, high):
         parts.append(text(LEFT + across * (value - low) / (high - low), base + 16, f"{value}", "tick middle"))
-    parts.append(text(LEFT - 6, base + 16, "grade", "tick end"))
+    parts.append(text(LEFT - 12, base + 16, "grade", "tick end"))
     return svg(parts, title=title, description=told(counts, low, high), name=name, size=(WIDTH, HEIGHT))
 
 

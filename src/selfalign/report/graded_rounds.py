@@ -118,8 +118,8 @@ def graded_round(evidence: Evidence, event: Mapping[str, Any], tally: Tallied) -
         graded=len(values) + len(tally.unread),
         unread=counted_of(len(tally.unread), len(values) + len(tally.unread)),
         reasons=tuple((shortened(why, 120), count) for why, count in tally.why.most_common(REASONS_SHOWN)),
-        at_top=f"{counted_of(counted[highest], len(values))}, grade {highest}" if values else "–",
-        at_commonest="–" if commonest is None else f"{counted_of(counted[commonest], len(values))}, grade {commonest}",
+        at_top=f"{counted_of(counted[highest], len(values))} at {highest}" if values else "–",
+        at_commonest="–" if commonest is None else f"{counted_of(counted[commonest], len(values))} at {commonest}",
         entropy=f"{math.fsum(entropies) / len(entropies):.2f} of {math.log(highest - lowest + 1):.2f}"
         if entropies
         else "–",
