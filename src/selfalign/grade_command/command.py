@@ -13,7 +13,7 @@ from selfalign import weights
 from selfalign.data.sources import count, pinned
 from selfalign.errors import RecipeError
 from selfalign.folder import RunFolder
-from selfalign.grade_command.output import Graded, Output, check_free, write_output
+from selfalign.grade_command.output import OWN, Graded, Output, write_output
 from selfalign.grade_command.wish import Wish, gold_of
 from selfalign.grading.calibration import Agreement, agreement
 from selfalign.grading.scores import Tally
@@ -66,7 +66,7 @@ def grade_rows(wish: Wish, *, observers: tuple[Observer, ...] = ()) -> Done:
     order = ordered(wish)
     store = Store(wish.store)
     folder = wish.output or Path("graded") / f"{order.source.format.partition(':')[2]}-{order.grading.scale().name}"
-    check_free(folder, wish.data, named=wish.output is not None)
+    OWN.check_free(folder, wish.data, named=wish.output is not None)
     plan = Plan(store)
     with asking(plan):
         calls(order)

@@ -13,18 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from selfalign.errors import RecipeError
 from selfalign.grading.calibration import Agreement
 from selfalign.grading.rubrics import Rubric
+from selfalign.own_folder import STAGED, OwnFolder
+from selfalign.report.reasons import plain_cell
 from selfalign.store import write_text
 from selfalign.tables import disk_error
 from selfalign.types import Chat, Grade, Source
 
 NOTE, TABLE, LINES = "grading.json", "grades.csv", "grades.jsonl"
 MADE_BY = "selfalign grade"
-STAGED, LOCK = ".writing", ".lock"
-# A spreadsheet takes a text that begins so for a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+OWN = OwnFolder(note=NOTE, made_by=MADE_BY, holds="grading")
 MOST_LETTERS = 300
 
 
@@ -48,37 +47,6 @@ class Output:
     table: Path
     lines: Path
     note: Path
-
-
-def check_free(folder: Path, data: str, *, named: bool) -> None:
-    """Refuse a folder that holds anything but an earlier grading, and one that nobody named and other data has.
-
-    Raises:
-        RecipeError: it is a file, or holds what this command did not write or wrote about other data.
-    """
-    try:
-        if not folder.exists():
-            return
-        if not folder.is_dir():
-            raise RecipeError(f"{folder} is a file: name another folder with --output")
-        names = sorted(path.name for path in folder.iterdir() if path.name not in (STAGED, LOCK))
-    except OSError as error:
-        raise RecipeError(f"{folder}: cannot be read: {error.strerror}; name another folder with --output") from error
-    note = earlier_note(folder)
-    if names and not note:
-        held = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        raise RecipeError(f"{folder} holds {held} and no earlier grading: name another folder with --output")
-    if names and not named and note.get("ref") != data:
-        raise RecipeError(f"{folder} holds grades of {note.get('ref')}: name another folder for these with --output")
-
-
-def earlier_note(folder: Path) -> dict[str, Any]:
-    """What an earlier grading noted in a folder; empty where there is none."""
-    try:
-        note = json.loads((folder / NOTE).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return note if isinstance(note, dict) and note.get("made_by") == MADE_BY else {}
 
 
 def write_output(graded: Graded, source: Source, folder: Path, asked: Mapping[str, str]) -> Output:
@@ -124,9 +92,9 @@ def cells(chat: Chat, one: Grade) -> Iterator[str]:
 
 
 def cell(text: str) -> str:
-    """A text that a spreadsheet shows and does not compute."""
+    """A text as `why.csv` has it, shortened in the middle: nothing invisible, no formula."""
     short = text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS // 2]} … {text[-MOST_LETTERS // 2 :]}"
-    return f"'{short}" if short.startswith(FORMULA_STARTS) else short
+    return plain_cell(short)
 
 
 def note_text(graded: Graded, source: Source, asked: Mapping[str, str]) -> str:

@@ -20,7 +20,7 @@ from selfalign.place import adapters
 from selfalign.ports import Observer
 from selfalign.report.selection import Seen
 from selfalign.run import Run
-from selfalign.selecting.output import Output, check_free, folder_of, write_output
+from selfalign.selecting.output import OWN, Output, folder_of, write_output
 from selfalign.selecting.wish import Wish, count_of
 from selfalign.selecting.words import facts, summary
 from selfalign.stage import asking
@@ -82,7 +82,7 @@ def select_rows(wish: Wish, *, observers: tuple[Observer, ...] = ()) -> Done:
     order = ordered(wish)
     store = Store(wish.store)
     folder = folder_of(wish, order.source, order.count)
-    check_free(folder, wish)
+    OWN.check_free(folder, wish.data, named=wish.output is not None)
     to_make = planned(order, store, wish)
     with RunFolder(folder).held():
         engine, trainer, executor = adapters(wish.place())

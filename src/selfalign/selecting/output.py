@@ -11,10 +11,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from selfalign.data.writing import unit_of, write_chosen
-from selfalign.errors import RecipeError
+from selfalign.own_folder import STAGED, OwnFolder
 from selfalign.report.reasons import why_text
 from selfalign.report.selection import Seen, selection_page
 from selfalign.selecting.wish import Wish
@@ -24,7 +23,7 @@ from selfalign.types import Source
 
 NOTE, WHY, PAGE = "selection.json", "why.csv", "report.html"
 MADE_BY = "selfalign select"
-STAGED, LOCK = ".writing", ".lock"
+OWN = OwnFolder(note=NOTE, made_by=MADE_BY, holds="selection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,42 +46,6 @@ def folder_of(wish: Wish, source: Source, count: int) -> Path:
     return Path("selected") / f"{name}-{wish.by}-{count}"
 
 
-def check_free(folder: Path, wish: Wish) -> None:
-    """Refuse a folder that holds anything but an earlier selection, and one that nobody named and other data has.
-
-    Raises:
-        RecipeError: it is a file, or holds what this command did not write or wrote about other data.
-    """
-    try:
-        if not folder.exists():
-            return
-        if not folder.is_dir():
-            raise RecipeError(f"{folder} is a file: name another folder with --output")
-        names = sorted(path.name for path in folder.iterdir() if path.name not in (STAGED, LOCK))
-    except OSError as error:
-        raise RecipeError(f"{folder}: cannot be read: {error.strerror}; name another folder with --output") from error
-    if not names:
-        return
-    note = earlier_note(folder)
-    if note and wish.output is None and (other := note.get("ref")) != wish.data:
-        raise RecipeError(f"{folder} holds a selection from {other}: name another folder for this one with --output")
-    if not note:
-        held = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        raise RecipeError(
-            f"{folder} holds {held} and no earlier selection; only a folder this command wrote is written again: "
-            "name another folder with --output"
-        )
-
-
-def earlier_note(folder: Path) -> dict[str, Any]:
-    """What an earlier selection noted in a folder; empty where there is none."""
-    try:
-        note = json.loads((folder / NOTE).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return note if isinstance(note, dict) and note.get("made_by") == MADE_BY else {}
-
-
 def write_output(seen: Seen, source: Source, folder: Path, asked: Mapping[str, str]) -> Output:
     """Write the folder's files; an earlier selection in it is replaced, other files stay.
 
@@ -100,7 +63,7 @@ def write_output(seen: Seen, source: Source, folder: Path, asked: Mapping[str, s
         write_text(staged / WHY, why_text(seen, chosen.places, unit=unit_of(source)))
         write_text(staged / PAGE, selection_page(seen, places))
         write_text(staged / NOTE, note_text(seen, source, chosen.path.name, asked))
-        before = earlier_note(folder).get("file")
+        before = OWN.earlier_note(folder).get("file")
         for name in (NOTE, chosen.path.name, WHY, PAGE):  # the note first: half a folder must be known as ours
             os.replace(staged / name, folder / name)
         for stale in folder.glob("chosen.*"):
