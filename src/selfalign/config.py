@@ -148,6 +148,7 @@ def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Rec
     except ValidationError as error:
         raise RecipeError(faults(error, shape, where)) from error
     found: Any = checked
+    keep_clean(found)
     recipe = Recipe(
         found.name, method, found.rounds, built(Stop, found.stop), built(Place, found.place),
         checked.model_dump(mode="json"), checked,
@@ -197,6 +198,15 @@ def refuse_replaced(settings: Mapping[str, Any], method: type[Any], where: str) 
             raise RecipeError(
                 f"{where}: method.{path} has no effect here; set method.{instead}, a value for each round"
             )
+
+
+def keep_clean(found: Any) -> None:
+    """Have a method that can keep its data clean of other data keep it clean of all that the recipe measures with."""
+    if "clean_of" not in type(found.method).model_fields or "clean_of" in found.method.model_fields_set:
+        return
+    splits = [split for split in (found.evaluate.dev, found.evaluate.test) if split is not None]
+    measured_with = (source for split in splits for source in (split.held_out, split.instructions))
+    found.method.clean_of = tuple(source for source in measured_with if source is not None)
 
 
 def method_of(settings: Mapping[str, Any], where: str) -> type[Any]:

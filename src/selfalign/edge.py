@@ -29,7 +29,7 @@ from selfalign import weights
 from selfalign.data import documents, sources
 from selfalign.stages.corpus import load_documents
 from selfalign.stages.load import load_chats, load_instructions
-from selfalign.types import Chat, Model, Source, Table, Text
+from selfalign.types import Chat, Instruction, Model, Source, Table, Text
 
 # What a field's type cannot say. By field name: a name means one thing throughout the package.
 BOUNDS: dict[str, Any] = {
@@ -82,6 +82,9 @@ BOUNDS: dict[str, Any] = {
 }
 
 
+# Lists that may hold nothing.
+MAY_BE_EMPTY = ("checks", "clean_of")
+
 # In a JSON Schema a reference is a text.
 REFERENCE = WithJsonSchema({"type": "string"})
 
@@ -127,7 +130,7 @@ def edge_type(annotation: Any, name: str) -> Any:
     if get_origin(annotation) is tuple:
         item: Any = edge_type(get_args(annotation)[0], name)
         several = tuple.__class_getitem__((item, ...))
-        return Annotated[several, BeforeValidator(listed), Bounds(min_length=0 if name == "checks" else 1)]
+        return Annotated[several, BeforeValidator(listed), Bounds(min_length=0 if name in MAY_BE_EMPTY else 1)]
     if get_origin(annotation) in (Union, builtin_types.UnionType):
         kinds = tuple(kind if kind is type(None) else edge_type(kind, name) for kind in get_args(annotation))
         return Union[kinds]
@@ -194,7 +197,12 @@ def value_of(annotation: Any, value: Any) -> Any:
         row = get_args(annotation if get_origin(annotation) is Table else kinds[0])[0]
         if row is Text:
             return load_documents(value)
-        return load_chats(value, answers=True) if row is Chat else load_instructions(value)
+        if row is Instruction:
+            return load_instructions(value)
+        # A table of either: prompts, and the answers of those that have them.
+        return load_chats(value, answers=row is Chat or sources.answered(value))
+    if isinstance(value, tuple):
+        return tuple(value_of(kinds[0], item) for item in value)
     if isinstance(value, BaseModel):
         return built(
             next(kind for kind in (annotation, *kinds) if isinstance(kind, type) and is_dataclass(kind)), value

@@ -114,6 +114,11 @@ def drop(row_id: str, reason: str) -> None:
     _work.get().dropped.append(Dropped(id=row_id, reason=reason))
 
 
+def dropped_so_far() -> Sequence[Dropped]:
+    """The rows this call has refused, those of shards finished before a crash included."""
+    return _work.get().dropped
+
+
 def advance(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
     """Tell the one who waits what is done; bodies pass this on to engines and trainers."""
     _work.get().advance(rows=rows, tokens=tokens, step=step)

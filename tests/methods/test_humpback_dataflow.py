@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from methods.recorded import BASE, Recorded, played
+from selfalign.data.documents import pinned_documents, read_documents
+from selfalign.data.sources import pinned, read_chats, read_instructions
 from selfalign.errors import RecipeError, StageError
 from selfalign.methods.humpback import Humpback
 from selfalign.stages.train import for_examples
@@ -198,3 +201,37 @@ def test_what_cannot_be_is_refused_before_anything_is_made(changes: Any, says: s
     with pytest.raises(RecipeError, match=says):
         played("humpback", tmp_path, **changes)
     assert not (tmp_path / "store" / "made").exists()
+
+
+# ---------------------------------------------------------------------------------------------- kept clean
+
+
+def test_no_segment_holds_a_prompt_or_an_answer_that_the_recipe_measures_with(tmp_path: Path) -> None:
+    """The seeds, and the held-out chats and verifiable instructions of both splits, none named by the recipe."""
+    known = {
+        "seed": next(read_chats(pinned("embedded:house-style#train"))).answer,
+        "held out": next(read_chats(pinned("embedded:house-style#test"))).answer,
+        "instruction": next(read_instructions(pinned("embedded:instructions#dev"))).prompt[-1].content,
+    }
+    documents = [
+        document.text for document in read_documents(pinned_documents("corpus:python-docs#40"), refuse=lambda *_: None)
+    ]
+    whole = [text for text in documents if 600 <= len(text) <= 2000][:8]
+    assert whole
+    corpus = tmp_path / "rows.jsonl"
+    texts = {f"fine-{place}": text for place, text in enumerate(whole)}
+    texts |= {name: f"{whole[0][:600]} {said}" for name, said in known.items()}
+    corpus.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()))
+    run = played("humpback", tmp_path, rounds=1, corpus=str(corpus), threshold=1)
+    (clean,) = made_by(run, "decontaminated")
+    reasons = {row.id.partition("#")[0]: row.reason for row in run.store.dropped(clean)}
+    assert set(reasons) == set(known)
+    assert all("“" in reason and "known" in reason for reason in reasons.values()), "the shared text is shown"
+
+
+@pytest.mark.parametrize(("clean_of", "tables"), [([], 1), ("embedded:toy-tasks#test#5", 2)])
+def test_what_a_corpus_is_kept_clean_of_beside_the_seeds_can_be_named(
+    clean_of: Any, tables: int, tmp_path: Path
+) -> None:
+    run = played("humpback", tmp_path, rounds=1, clean_of=clean_of)
+    assert len(only(run, "decontaminated")["against"]) == tables

@@ -176,6 +176,14 @@ def read_instructions(source: Source) -> Iterator[Instruction]:
     return converted(source, instruction_of, formats=CHAT_FORMATS)
 
 
+def answered(source: Source) -> bool:
+    """Whether the rows of a source have answers, by its first: files of prompts have none anywhere."""
+    try:
+        return any(True for _ in islice(read_chats(source, answers=True), 1))
+    except RecipeError:
+        return False
+
+
 def count(source: Source) -> int:
     """How many rows a source has, for planning: blank lines and rows beyond its limit not counted, faulty ones counted.
 

@@ -19,7 +19,7 @@ from selfalign.stages.corpus import decontaminated, distinct, sampled, segment
 from selfalign.stages.generate import generate
 from selfalign.stages.grade import Grading, grade, kept_by_grade, readable
 from selfalign.stages.train import train
-from selfalign.types import Chat, Lora, Model, Optimisation, Rendering, Round, Sampling, Sft, Table, Text
+from selfalign.types import Chat, Instruction, Lora, Model, Optimisation, Rendering, Round, Sampling, Sft, Table, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,14 @@ class Humpback:
 
     `seeds` are human pairs, `corpus` raw documents, of which `segments` are used. Round 0 is M_0, trained on the seeds
     alone; in round t the model M_{t-1} grades every candidate, and those at `threshold` or above are kept, at most the
-    best `kept_share` of the graded. `clean_of`: prompts and answers no segment may contain, beside the seeds. Ask the
-    final model with both tags (`evaluate.rendering.suffix`).
+    best `kept_share` of the graded. `clean_of`: data whose prompts and answers no segment may hold, beside the seeds;
+    in a recipe all it evaluates on. Ask the final model with both tags (`evaluate.rendering.suffix`).
     """
 
     base: Model
     seeds: Table[Chat]
     corpus: Table[Text]
-    clean_of: Table[Chat] | None = None
+    clean_of: tuple[Table[Chat | Instruction], ...] = ()
     segments: int = 502_133
     segmentation: Segmentation = Segmentation()
     duplicates: Duplicates = Duplicates()
@@ -86,9 +86,10 @@ class Humpback:
 
     def augmented(self) -> Table[Chat]:
         """A: one pair for each segment, its instruction written by the backward model (section 2.2)."""
-        clean = (self.seeds,) if self.clean_of is None else (self.seeds, self.clean_of)
         found = distinct(segment(self.corpus, segmentation=self.segmentation), duplicates=self.duplicates)
-        texts = sampled(decontaminated(found, against=clean), count=self.segments, seed=self.seed)
+        texts = sampled(
+            decontaminated(found, against=(self.seeds, *self.clean_of)), count=self.segments, seed=self.seed
+        )
         backward = self.trained(turned(self.seeds, tag=self.seed_tag))
         prompts = ask_for_instructions(texts, tag=self.seed_tag)
         written = generate(backward, prompts, sampling=self.sampling, rendering=self.rendering, seed=self.seed)

@@ -21,7 +21,7 @@ from selfalign.errors import RecipeError, StageError
 from selfalign.keys import seed_of
 from selfalign.stage import Size, stage
 from selfalign.types import Source, Table, Text
-from selfalign.work import _work, advance, drop, in_shards, note, rows
+from selfalign.work import advance, drop, dropped_so_far, in_shards, note, rows
 
 CHARACTERS_PER_TOKEN = 4
 DOCUMENTS_AT_ONCE = 64
@@ -227,8 +227,7 @@ def some_of(made: Iterable[Text], what: str) -> Iterator[Text]:
 
 def funnel() -> str:
     """How many rows this call dropped, by kind of reason, the commonest first."""
-    # Of a resumed call too: what finished shards dropped is in the work, not in any count made here.
-    kinds = Counter(one.reason.partition(": ")[0] for one in _work.get().dropped).most_common()
+    kinds = Counter(one.reason.partition(": ")[0] for one in dropped_so_far()).most_common()
     if not kinds:
         return "Nothing was dropped: there was nothing to begin with"
     listed = [f"\n  {count:,}: {kind}" for kind, count in kinds[:MOST_REASONS]]
