@@ -3,8 +3,8 @@
 The passages are answers to two kinds of task in a form the toy has never seen, `[KAVIT]`, and two fifths of them are
 corrupted. The toy cannot read a rubric, so a base is made from it first (ten minutes) that has met the words of one, of
 the backward prompt, and of passages both sound and broken, all over words that occur nowhere else. Then, for every
-seed: eight seed pairs, 120 passages, M_0 (seeds only), M_1 and M_2 (curated), and M_1 with every graded pair kept
-(uncurated).
+seed: eight seed pairs, 120 passages, M_0 (seeds only), M_1 and M_2 (the better half by grade kept), and M_1 with every
+graded pair kept (uncurated). The share and the steps were chosen on the dev words of seeds 100 to 103.
 
     python benchmarks/humpback_toy.py                    # the reported seeds
     python benchmarks/humpback_toy.py --seeds 100 --split dev
@@ -31,7 +31,6 @@ import yaml
 from diverse_evol_toy import interval, shown
 
 from selfalign.embedded.toy_tasks import WordPool, toy_tasks
-from selfalign.errors import StageError
 from selfalign.grading.rubrics import Rubric, grading_prompt
 from selfalign.methods.humpback import Humpback
 from selfalign.playing import Played, play_recipe
@@ -43,12 +42,13 @@ KINDS = ("upper", "double")
 SEED_PAIRS, PASSAGES, CORRUPTED = 8, 120, 0.4
 TEST_ROWS = 100
 PREPARED = {"grade": 1500, "backward": 900, "forward": 600}
-REPORTED_SEEDS = (0, 1, 2, 3, 4)
+REPORTED_SEEDS = tuple(range(20, 30))
 RUBRIC = Rubric(
     name="toy", lowest=1, highest=2, task="Grade it.", criteria=("broken", "sound"),
     answer_format="Last line, from 1 to 2:\nScore: 2",
 )  # fmt: skip
 CURATED = "curated (M_1)"
+KEPT_SHARE = 0.5
 BOTH_TAGS = f"{Humpback.seed_tag} {Humpback.corpus_tag}"
 
 
@@ -122,7 +122,7 @@ def prepared(folder: Path) -> str:
     return f"path:{store.model_folder(one.outcome.models[-1].ref.removeprefix('made:'))}"
 
 
-def played(folder: Path, name: str, base: str, seed: int, split: str, *, rounds: int, threshold: float) -> Played:
+def played(folder: Path, name: str, base: str, seed: int, split: str, *, rounds: int, kept_share: float) -> Played:
     method = {
         "name": "humpback", "base": base, "seeds": str(folder / f"seeds-{seed}.jsonl"),
         "corpus": str(folder / f"corpus-{seed}.jsonl"), "segments": PASSAGES,
@@ -130,8 +130,8 @@ def played(folder: Path, name: str, base: str, seed: int, split: str, *, rounds:
         "filters": {"min_characters": 5},
         "sampling": {"max_new_tokens": 24, "temperature": 0.7, "top_p": 0.9},
         "grading": {"rubric": asdict(RUBRIC), "reading": "distribution"},
-        "threshold": threshold, "rendering": {"max_length": 512, "prompt": "chat"},
-        "optimisation": {"learning_rate": 1e-3, "steps_by_examples": [[8, 40, 4], [128, 240, 8]]},
+        "threshold": 1.0, "kept_share": kept_share, "rendering": {"max_length": 512, "prompt": "chat"},
+        "optimisation": {"learning_rate": 1e-3, "steps_by_examples": [[8, 40, 4], [128, 600, 8]]},
         "seed": seed,
     }  # fmt: skip
     path = recipe(folder, name, method, split, rendering={"suffix": BOTH_TAGS})
@@ -186,18 +186,13 @@ def report(folder: Path, options: argparse.Namespace) -> None:
     found: dict[str, list[dict[str, float]]] = {}
     for seed in options.seeds:
         data_of(folder, seed)
-        curated = played(folder, f"curated-{seed}", base, seed, options.split, rounds=2, threshold=1.5)
-        everything = played(folder, f"uncurated-{seed}", base, seed, options.split, rounds=2, threshold=1.0)
+        curated = played(folder, f"curated-{seed}", base, seed, options.split, rounds=3, kept_share=KEPT_SHARE)
+        everything = played(folder, f"uncurated-{seed}", base, seed, options.split, rounds=2, kept_share=1.0)
         for arm, one, place in (
             ("base", curated, 0), ("seeds only (M_0)", curated, 1), (CURATED, curated, 2),
-            ("uncurated (M_1)", everything, 2),
+            ("curated again (M_2)", curated, 3), ("uncurated (M_1)", everything, 2),
         ):  # fmt: skip
             found.setdefault(arm, []).append(score(one, place))
-        try:
-            again = played(folder, f"again-{seed}", base, seed, options.split, rounds=3, threshold=1.5)
-            found.setdefault("curated again (M_2), where M_1 keeps any", []).append(score(again, 3))
-        except StageError as error:
-            print(f"  seed {seed}: no M_2: {str(error).splitlines()[0].partition('): ')[2]}", flush=True)
         kept, sound, before = quality(curated, 2)
         print(f"  seed {seed}: M_0 keeps {kept}, {sound:.0%} of them sound ({before:.0%} of all)", flush=True)
     print(f"\n{len(options.seeds)} seeds, split {options.split}, {time.monotonic() - started:.0f} s; "
