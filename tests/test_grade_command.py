@@ -13,6 +13,7 @@ import pytest
 
 from selfalign.cli import main
 from selfalign.engines.scripted import BABBLE
+from selfalign.grade_command.output import plain_name
 from selfalign.store import Store
 
 USAGE = 2
@@ -91,6 +92,67 @@ def test_a_grade_for_every_row_and_agreement_with_gold(
     assert (reading == "reasoned") == (note["unread"] > 0), "only parsed replies can be unreadable here"
 
 
+def test_it_says_what_the_best_rows_are_and_what_length_alone_would_do(
+    data: Path, tmp_path: Path, said: Callable[..., str]
+) -> None:
+    """No grade of this model reaches 5, which says nothing of their order; the long answers are the bad ones here."""
+    told = said(data, *MODEL, "--reading", "distribution", "--gold", "field:grade", "--threshold", "5")
+    found = json.loads((tmp_path / "out" / "grading.json").read_text())["agreement"]
+    assert found["good"] == 10
+    assert f"among its best 10, as many as are good: {10 * found['best_precision']:.3g} (" in told
+    assert found["gold_by_length"] == pytest.approx(-0.943, abs=0.001)
+    assert f"of answer length with gold {found['gold_by_length']:+.3f}" in told
+    assert f"with the grades given {found['grade_by_length']:+.3f}" in told
+
+
+@pytest.mark.parametrize("reading", ["reasoned", "distribution"])
+def test_the_note_says_who_graded_and_how(reading: str, data: Path, tmp_path: Path, said: Callable[..., str]) -> None:
+    said(data, *MODEL, "--reading", reading, "--gold", "field:grade", "--prompt", "alpaca")
+    note = json.loads((tmp_path / "out" / "grading.json").read_text())
+    assert (note["model"], note["reading"], note["rendering"]["prompt"]) == ("scripted:novice", reading, "alpaca")
+    drawn = (note["sampling"] and note["sampling"]["max_new_tokens"], note["seed"])
+    assert drawn == ((512, 0) if reading == "reasoned" else (None, None)), "nothing is generated for a distribution"
+    assert note["gold"] == {
+        "ref": "field:grade", "digest": note["digest"], "threshold": 4, "rows_without": 0, "ids_without_row": 0
+    }  # fmt: skip
+
+
+def test_a_folder_that_nobody_named_is_each_graders_own(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def graded(*arguments: str, file: str = data.name) -> int:
+        return main(["grade", file, "--store", "store", "--reading", "distribution", *arguments])
+
+    assert graded(*MODEL) == graded("--model", "scripted:expert") == graded(*MODEL, "--reading", "reasoned") == 0
+    folders = sorted(path.name for path in Path("graded").iterdir())
+    assert folders == [
+        "rows-backtranslation-expert-distribution",
+        "rows-backtranslation-novice-distribution",
+        "rows-backtranslation-novice-reasoned",
+    ]
+    assert graded(*MODEL, "--threshold", "2") == 0, "the same grades, compared otherwise"
+    capsys.readouterr()
+    assert graded(*MODEL, "--prompt", "alpaca") == USAGE
+    assert "with another rendering: name another folder" in capsys.readouterr().err
+    Path("other").mkdir()
+    written(Path("other") / data.name, ROWS[:3])
+    assert graded(*MODEL, file=f"other/{data.name}") == USAGE
+    assert sorted(path.name for path in Path("graded").iterdir()) == folders
+
+
+@pytest.mark.parametrize(
+    "name", ["../..", "/etc/passwd", "a\0b", "..", "", "a/../b", "\u00e9\u4e2d" * 99, "con trol\n"]
+)
+def test_no_name_leads_out_of_a_folder(name: str) -> None:
+    made = plain_name(name)
+    assert Path(made).name == made
+    assert made.strip(". ") == made != ""
+    assert len(made.encode()) <= 60
+    assert made.replace("-", "a").replace("_", "a").replace(".", "a").isalnum()
+
+
 def test_the_second_time_nothing_is_computed(data: Path, said: Callable[..., str]) -> None:
     assert "3 calls made" in said(data, *MODEL)
     assert "nothing to compute" in said(data, *MODEL, "--threshold", "2")
@@ -101,7 +163,16 @@ def test_gold_from_another_file_covers_some_rows(data: Path, tmp_path: Path, sai
     gold = written(
         tmp_path / "gold.jsonl", [{"id": "r3", "quality": 5}, {"id": "r4", "quality": 1}, {"id": "x", "quality": 1}]
     )
-    assert "gold: 2 rows, 50.0 % of them" in said(data, *MODEL, "--reading", "distribution", "--gold", gold)
+    told = said(data, *MODEL, "--reading", "distribution", "--gold", gold)
+    assert "gold: 2 rows, 50.0 % of them" in told
+    assert "not compared: 18 rows without a gold grade, 1 gold grades whose id no row has" in told
+    note = json.loads((tmp_path / "out" / "grading.json").read_text())["gold"]
+    assert (note["ref"], note["rows_without"], note["ids_without_row"]) == (str(gold), 18, 1)
+
+
+def test_a_gold_file_may_be_read_in_part(data: Path, tmp_path: Path, said: Callable[..., str]) -> None:
+    gold = written(tmp_path / "gold.jsonl", [{"id": f"r{n}", "quality": 1 + 4 * (n % 2)} for n in range(4)] + [{}])
+    assert "gold: 3 rows, 33.3 % of them" in said(data, *MODEL, "--reading", "distribution", "--gold", f"{gold}#3")
 
 
 @pytest.mark.parametrize("kind", ["json", "yaml"])
@@ -116,7 +187,11 @@ def test_a_rubric_from_a_file(kind: str, data: Path, tmp_path: Path, said: Calla
     ("arguments", "message"),
     [
         (("--rubric", "aditive"), "did you mean 'additive'"),
-        (("--rubric", "nowhere.yaml"), "cannot be read as a rubric"),
+        (("--rubric", "nowhere.yaml"), "selfalign: nowhere.yaml: cannot be read as a rubric: no such file"),
+        (("--threshold", "nan"), "--threshold must be a finite number, not nan"),
+        (("--gold", "field:grade", "--gold-threshold", "inf"), "--gold-threshold must be a finite number, not inf"),
+        (("--temperature", "nan"), "--temperature must be from 0 to 100, not nan"),
+        (("--gold", "field:grade", "--gold-threshold", "1"), "all 20 gold grades reach 1 (they go from 1 to 5)"),
         (("--reading", "distribution", "--max-new-tokens", "5"), "--max-new-tokens has no effect"),
         (("--seed", "1"), "--seed has no effect"),
         (("--temperature", "-1"), "--temperature must be"),
@@ -164,3 +239,34 @@ def test_rows_without_answers_and_strange_folders_are_refused(
     assert "none of its ids" in refused(data, *MODEL, "--gold", other)
     twice = written(tmp_path / "twice.jsonl", [{"id": "r1", "grade": 5}, {"id": "r1", "grade": 4}])
     assert "row 2" in refused(data, *MODEL, "--gold", twice)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"id": None, "grade": 5}], "row 1: needs an 'id' of its own"),
+        ([{"id": "r1", "grade": 9}, {"id": "r2", "grade": 1}], "outside the scale of rubric 'backtranslation', 1 to 5"),
+        ([{"id": "r1", "grade": 1}, {"id": "r2", "grade": 0}], "outside the scale"),
+        ([{"id": "r1", "grade": 4}, {"id": "r2", "grade": 5}], "all 2 gold grades reach 4"),
+        ([{"id": "r1", "grade": 1}, {"id": "r2", "grade": 2}], "no gold grade reaches 4"),
+    ],
+)
+def test_gold_grades_that_tell_nothing_are_refused(
+    rows: list[dict[str, Any]], message: str, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    named_none = [{**row, "id": "None" if number == 0 else row["id"]} for number, row in enumerate(ROWS)]
+    gold = written(tmp_path / "gold.jsonl", rows)
+    assert message in refused(written(tmp_path / "rows.jsonl", named_none), *MODEL, "--gold", gold)
+
+
+def test_gold_grades_of_another_scale_need_their_own_threshold(
+    data: Path, tmp_path: Path, said: Callable[..., str]
+) -> None:
+    gold = written(tmp_path / "gold.jsonl", [{"id": "r1", "grade": 90}, {"id": "r2", "grade": 20}])
+    assert "50.0 % of them at 80 or more" in said(data, *MODEL, "--gold", gold, "--gold-threshold", "80")
+
+
+def test_a_missing_rubric_file_is_named_once(data: Path, refused: Callable[..., str]) -> None:
+    told = refused(data, *MODEL, "--rubric", "nowhere.yaml")
+    assert told.count("nowhere.yaml") == 1
+    assert "Errno" not in told

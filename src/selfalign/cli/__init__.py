@@ -121,7 +121,7 @@ def add_grade(commands: Any) -> None:
         shown = one.add_argument_group(title)
         for name, more in group:
             shown.add_argument(name, **more)
-    says = "where to write (default: graded/<data>-<rubric>)"
+    says = "where to write (default: graded/<data>-<rubric>-<model>-<reading>)"
     one.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=says)
     one.set_defaults(command=grade)
 

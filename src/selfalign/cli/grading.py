@@ -37,7 +37,7 @@ GRADE_OPTIONS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
         option("--temperature", "of the reasons (default: 0, greedy)", type=float),
         option("--seed", "the draw of a temperature above 0 (default: 0)", type=int),
     ),
-    "agreement with people": (
+    "agreement with gold grades": (
         option("--gold", "field:NAME of the data, or a file with id and grade", metavar="FIELD|FILE"),
         option("--threshold", "from which grade a row counts as kept (default: the scale's top less 1)", type=float),
         option("--gold-threshold", "from which gold grade a row is good (default: as --threshold)", type=float),

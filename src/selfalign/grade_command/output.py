@@ -7,12 +7,15 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from selfalign.errors import RecipeError
+from selfalign.grade_command.gold import Gold
 from selfalign.grading.calibration import Agreement
 from selfalign.grading.rubrics import Rubric
 from selfalign.own_folder import STAGED, OwnFolder
@@ -25,18 +28,22 @@ NOTE, TABLE, LINES = "grading.json", "grades.csv", "grades.jsonl"
 MADE_BY = "selfalign grade"
 OWN = OwnFolder(note=NOTE, made_by=MADE_BY, holds="grading")
 MOST_LETTERS = 300
+# Three such parts, a reading and the dashes stay below the 255 bytes that a folder's name may have.
+MOST_NAME_BYTES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """Rows with their grades, and how far those agree with gold grades, if there were any."""
+    """Rows with their grades, who graded them, and how far they agree with gold grades, if there were any."""
 
     chats: tuple[Chat, ...]
     grades: tuple[Grade, ...]
     rubric: Rubric
     threshold: float
+    gold: Gold | None
     agreement: Agreement | None
     data: str
+    graded_by: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,48 @@ class Output:
     table: Path
     lines: Path
     note: Path
+
+
+# ---------------------------------------------------------------------------------------------- the folder
+
+
+def folder_of(source: Source, graded_by: Mapping[str, Any]) -> Path:
+    """The folder of a grading for which none was named: `graded/<data>-<rubric>-<model>-<reading>`."""
+    embedded = source.ref.startswith("embedded:")
+    data = source.ref.removeprefix("embedded:") if embedded else source.format.partition(":")[2]
+    model = Path(graded_by["model"].partition(":")[2]).name
+    names = (data, graded_by["rubric"]["name"], model, graded_by["reading"])
+    return Path("graded") / "-".join(map(plain_name, names))
+
+
+def plain_name(text: str) -> str:
+    """A text as part of a folder's name: letters, digits and dots; nothing in it can lead to another folder."""
+    plain = re.sub(r"[^\w.]+", "-", text).strip("-.")
+    return plain.encode("utf-8", "ignore")[:MOST_NAME_BYTES].decode("utf-8", "ignore") or "unnamed"
+
+
+def check_folder(folder: Path, data: str, graded_by: Mapping[str, Any], *, named: bool) -> None:
+    """Refuse a folder that others wrote, and one that nobody named and that has grades given otherwise.
+
+    Raises:
+        RecipeError: says what is in it, or in what the earlier grading differs.
+    """
+    OWN.check_free(folder, data, named=named)
+    note = OWN.earlier_note(folder)
+    # Data and weights that changed under their names are meant to replace what is there.
+    other = [name for name, value in plain(graded_by).items() if name != "model_digest" and note.get(name) != value]
+    if note and not named and other:
+        raise RecipeError(
+            f"{folder} holds a grading with another {', '.join(other)}: name another folder for this one with --output"
+        )
+
+
+def plain(value: Any) -> Any:
+    """The same data as a reader of the note finds them."""
+    return json.loads(json.dumps(value))
+
+
+# ---------------------------------------------------------------------------------------------- its files
 
 
 def write_output(graded: Graded, source: Source, folder: Path, asked: Mapping[str, str]) -> Output:
@@ -98,19 +147,25 @@ def cell(text: str) -> str:
 
 
 def note_text(graded: Graded, source: Source, asked: Mapping[str, str]) -> str:
-    """What was graded, how far it agrees, and the calls that did it, for programs."""
+    """What was graded by whom, how far it agrees with which gold grades, and the calls that did it, for programs."""
     note = {
         "made_by": MADE_BY,
         "ref": graded.data,
         "digest": source.digest,
-        "rubric": asdict(graded.rubric),
+        **graded.graded_by,
         "threshold": graded.threshold,
         "rows": len(graded.grades),
         "unread": sum(one.value is None for one in graded.grades),
+        "gold": None if graded.gold is None else gold_noted(graded.gold),
         "agreement": None if graded.agreement is None else asdict(graded.agreement),
         "calls": [{"stage": stage, "key": key} for key, stage in asked.items()],
     }
     return json.dumps(without_nan(note), indent=1) + "\n"
+
+
+def gold_noted(gold: Gold) -> dict[str, Any]:
+    """Where gold grades came from, and what met nothing; the grades themselves stay where they are."""
+    return {name: value for name, value in asdict(gold).items() if name != "grades"}
 
 
 def without_nan(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a person asks of `selfalign grade`, and whether it makes sense before any model is opened.
 
-An option that would change nothing is refused. Knows settings, rubric files and gold grades; it does not know the
-store, nor how an answer is graded.
+An option that would change nothing is refused. Knows settings and rubric files; it does not know the data, the store,
+nor how an answer is graded.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from selfalign.data.numbers import number_at, read_numbers
-from selfalign.data.sources import numbered, pinned, read_chats
-from selfalign.data.turns import Misfit
 from selfalign.errors import RecipeError
 from selfalign.grading.rubrics import RUBRICS, Rubric, rubric_named
 from selfalign.place import Place
 from selfalign.stages.grade import Grading
-from selfalign.types import Rendering, Sampling, Source
+from selfalign.types import Rendering, Sampling
 
-FIELD = "field:"
-GOLD_FIELDS = ("grade", "quality")
+SUFFIXES = (".yaml", ".yml", ".json")
 REASONED_ONLY = ("max_new_tokens", "temperature")
 
 
@@ -65,12 +61,16 @@ class Wish:
             raise RecipeError("--gold-threshold has no effect without --gold: leave it out")
         for name, low, high in (
             ("max_new_tokens", 1, math.inf), ("max_length", 128, math.inf), ("seed", 0, 2**64 - 1),
-            ("temperature", 0, 100), ("threshold", -1e9, 1e9), ("gold_threshold", -1e9, 1e9),
+            ("temperature", 0, 100),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 most = f"from {low} to {high:,}" if high < math.inf else f"{low} or more"
                 raise RecipeError(f"{option_of(name)} must be {most}, not {value}")
+        for name in ("threshold", "gold_threshold"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise RecipeError(f"{option_of(name)} must be a finite number, not {value}")
 
     def grading(self) -> Grading:
         """How the rows are graded. Raises `RecipeError` for a rubric that is unknown or contradicts itself."""
@@ -116,21 +116,31 @@ def rubric_of(text: str) -> Rubric:
     Raises:
         RecipeError: no such rubric or file, or a file that does not hold a rubric (names every fault).
     """
-    path = Path(text).expanduser()
-    if text in RUBRICS or (path.suffix.lower() not in (".yaml", ".yml", ".json") and not path.is_file()):
+    if text in RUBRICS:
+        return RUBRICS[text]
+    path = Path(text)
+    if path.suffix.lower() not in SUFFIXES and not is_file(path):
         return rubric_named(text)
     from pydantic import ValidationError
 
     from selfalign.edge import built, edge_model, faults
 
-    shape = edge_model(Rubric)
+    found, shape = mapping_in(path), edge_model(Rubric)
     try:
-        rubric: Rubric = built(Rubric, shape.model_validate(mapping_in(path)))
+        rubric: Rubric = built(Rubric, shape.model_validate(found))
     except ValidationError as error:
-        raise RecipeError(faults(error, shape, str(path))) from None
+        raise RecipeError(faults(error, shape, text)) from None
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        raise RecipeError(f"{text}: {error}") from None
     return rubric
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; nothing that no file can be called is one."""
+    try:
+        return path.expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def mapping_in(path: Path) -> dict[str, Any]:
@@ -138,41 +148,14 @@ def mapping_in(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        text = path.read_text("utf-8")
+        text = path.expanduser().read_text("utf-8")
         found = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except OSError as error:  # its text would name the file once more
+        raise RecipeError(
+            f"{path}: cannot be read as a rubric: {(error.strerror or 'no such file').lower()}"
+        ) from error
+    except (ValueError, RuntimeError, yaml.YAMLError) as error:
         raise RecipeError(f"{path}: cannot be read as a rubric: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise RecipeError(f"{path}: a rubric is a mapping with name, lowest, highest, task, criteria, answer_format")
     return found
-
-
-# -------------------------------------------------------------------------------------------- gold grades
-
-
-def gold_of(text: str, data: Source) -> dict[str, float]:
-    """The gold grades under the ids of the data's rows: from one of its fields, or from another file by id.
-
-    Raises:
-        RecipeError: no such file or field, a row without a number, or no row that the data have, too.
-    """
-    ids = [chat.id for chat in read_chats(data)]
-    if text.startswith(FIELD):
-        return dict(zip(ids, read_numbers(data, text.removeprefix(FIELD)), strict=True))
-    source = pinned(text)
-    found: dict[str, float] = {}
-    for place, row in numbered(source):
-        try:
-            if isinstance(row, Misfit):
-                raise row
-            name = str(row.get("id", ""))
-            field = next((field for field in GOLD_FIELDS if field in row), GOLD_FIELDS[0])
-            if not name or name in found:
-                raise Misfit("needs an 'id' of its own, by which it is matched with the data")
-            found[name] = number_at(row, field)
-        except Misfit as misfit:
-            raise RecipeError(f"{source.ref}: row {place}: {misfit}") from None
-    shared = {name: found[name] for name in ids if name in found}
-    if not shared:
-        raise RecipeError(f"{source.ref}: none of its ids is one of the rows of {data.ref}: gold grades go by id")
-    return shared

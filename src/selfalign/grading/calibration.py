@@ -1,7 +1,10 @@
-"""How far grades agree with those of people: precision, recall, rank correlation, and what was not read. Pure.
+"""How far grades agree with gold ones: precision, recall, rank correlation, and what was not read. Pure.
 
 The unit of the gold grades need not be that of the grader: each side has a threshold of its own. A row that the grader
 left unread is not kept, as in a run: it counts against recall and, having no value, not at all in the correlation.
+
+Where gold follows answer length, so does a grader that has only learnt to count: the correlations with length say what
+the one with gold is worth.
 """
 
 from __future__ import annotations
@@ -29,47 +32,69 @@ class Level:
 class Agreement:
     """Grades beside gold grades. `precision` has no items where nothing was kept, `recall` none where nothing is good.
 
-    `rank_correlation` is Spearman's, over the rows that were read; None where it is not defined. `good_share` is what
-    the precision of a grader that keeps rows at random would be.
+    `best_precision` is the share of good rows among the `good` rows graded highest, of which there are as many as are
+    good by gold: it needs no threshold. Rows that share the lowest grade among these count by the share of good ones
+    among all with that grade, so that the order of the rows decides nothing. None where fewer rows were read.
+
+    `rank_correlation` is Spearman's, over the rows that were read; so is `grade_by_length`, of the grades with answer
+    length, while `gold_by_length` is over all rows; None where one is not defined. `good_share` is what the precision
+    of a grader that keeps rows at random would be.
     """
 
     rows: int
     threshold: float
     gold_threshold: float
     kept: int
+    good: int
     good_share: float
     unread_share: float
     precision: Interval
     recall: Interval
+    best_precision: float | None
     rank_correlation: float | None
+    gold_by_length: float | None
+    grade_by_length: float | None
     levels: tuple[Level, ...]
 
 
 def agreement(
-    grades: Sequence[Grade], gold: Mapping[str, float], *, threshold: float, gold_threshold: float, seed: int
+    grades: Sequence[Grade],
+    gold: Mapping[str, float],
+    lengths: Mapping[str, int],
+    *,
+    threshold: float,
+    gold_threshold: float,
+    seed: int,
 ) -> Agreement:
     """How far grades agree with gold grades, matched by id; a row is kept at `threshold` or above.
+
+    `lengths` are those of the answers, in characters.
 
     Humpback, table 7: precision and recall of the selected rows. Intervals are bootstrapped over rows.
 
     Raises:
-        ValueError: there are no grades, or one of them has no gold grade.
+        ValueError: there are no grades, or one of them has no gold grade or no length.
     """
-    if not grades or any(one.id not in gold for one in grades):
-        raise ValueError("agreement needs grades, and a gold grade for each")
+    if not grades or any(one.id not in gold or one.id not in lengths for one in grades):
+        raise ValueError("agreement needs grades, and a gold grade and a length for each")
     kept = [one for one in grades if is_kept(one, threshold)]
     good = [one for one in grades if gold[one.id] >= gold_threshold]
-    read = [(one.value, gold[one.id]) for one in grades if one.value is not None]
+    read = [(one.value, gold[one.id], lengths[one.id]) for one in grades if one.value is not None]
+    values = [value for value, _, _ in read]
     return Agreement(
         rows=len(grades),
         threshold=threshold,
         gold_threshold=gold_threshold,
         kept=len(kept),
+        good=len(good),
         good_share=len(good) / len(grades),
         unread_share=1 - len(read) / len(grades),
         precision=bootstrap_mean((float(gold[one.id] >= gold_threshold) for one in kept), seed),
         recall=bootstrap_mean((float(is_kept(one, threshold)) for one in good), seed),
-        rank_correlation=spearman([value for value, _ in read], [true for _, true in read]),
+        best_precision=precision_of_best([(value, true >= gold_threshold) for value, true, _ in read], len(good)),
+        rank_correlation=spearman(values, [true for _, true, _ in read]),
+        gold_by_length=spearman([gold[one.id] for one in grades], [lengths[one.id] for one in grades]),
+        grade_by_length=spearman(values, [length for _, _, length in read]),
         levels=tuple(
             level_of(value, [one for one in grades if gold[one.id] == value], threshold)
             for value in sorted({gold[one.id] for one in grades})
@@ -80,6 +105,19 @@ def agreement(
 def is_kept(one: Grade, threshold: float) -> bool:
     """Whether a grade is there and reaches the threshold."""
     return one.value is not None and one.value >= threshold
+
+
+def precision_of_best(graded: Sequence[tuple[float, bool]], count: int) -> float | None:
+    """The share of good rows among the `count` rows graded highest; None for no row, or more than there are.
+
+    What is expected of it when rows of one grade come in any order.
+    """
+    if not 0 < count <= len(graded):
+        return None
+    border = sorted((value for value, _ in graded), reverse=True)[count - 1]
+    above = [good for value, good in graded if value > border]
+    at_border = [good for value, good in graded if value == border]
+    return (sum(above) + (count - len(above)) * sum(at_border) / len(at_border)) / count
 
 
 def level_of(value: float, grades: Sequence[Grade], threshold: float) -> Level:
