@@ -4,7 +4,7 @@
     python benchmarks/grading.py --rows 32 --repeats 3 --max-new-tokens 128
 
 Every form sees the same rows in the same repeat. `full prompts` is the distribution with the rubric read anew for every
-row; the reasons of a grader that ends early cost less than their limit, so the tokens it wrote are printed beside.
+row, one call a row; the reasons of a grader that ends early cost less than their limit, so the tokens it wrote are printed beside.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from statistics import median
 from typing import Any
-from unittest.mock import patch
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from selfalign import weights
 from selfalign.data.sources import pinned, read_chats
-from selfalign.engines import choosing, opened
 from selfalign.engines.transformers import TransformersEngine
 from selfalign.grading.parsing import reasoning_of
 from selfalign.grading.rubrics import Rubric, grading_prompt, rubric_named
@@ -50,11 +48,6 @@ def reasons(lm: LM, asked: Sequence[Chat], limit: int) -> tuple[list[Chat], int]
     return begun, sum(reply.tokens for reply in made)
 
 
-def without_reuse(*arguments: Any, **named: Any) -> list[tuple[float, ...]]:
-    """`choices` as if no two prompts began alike."""
-    return choosing.choices(*arguments, **named, reuse_prefix=False)
-
-
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds, and what was made."""
     started = time.perf_counter()
@@ -73,8 +66,7 @@ def measure(lm: LM, asked: Sequence[Chat], rubric: Rubric, *, repeats: int, limi
     for _ in range(repeats):
         took, shared = timed(lambda: distribution(lm, asked, rubric))
         seconds["distribution, shared rubric"].append(took)
-        with patch.object(opened, "choices", without_reuse):
-            took, full = timed(lambda: distribution(lm, asked, rubric))
+        took, full = timed(lambda: [row for one in asked for row in distribution(lm, [one], rubric)])
         seconds["distribution, full prompts"].append(took)
         pairs = [(a, b) for one, other in zip(shared, full, strict=True) for a, b in zip(one, other, strict=True)]
         difference = max(difference, *(abs(a - b) for a, b in pairs))

@@ -1,10 +1,13 @@
 """Does curation keep its promise? Humpback on `embedded:toy` and a corpus of good and corrupted passages.
 
 The passages are answers to two kinds of task in a form the toy has never seen, `[KAVIT]`, and two fifths of them are
-corrupted. The toy cannot read a rubric, so a base is made from it first (ten minutes) that has met the words of one, of
-the backward prompt, and of passages both sound and broken, all over words that occur nowhere else. Then, for every
-seed: eight seed pairs, 120 passages, M_0 (seeds only), M_1 and M_2 (the better half by grade kept), and M_1 with every
-graded pair kept (uncurated). The share and the steps were chosen on the dev words of seeds 100 to 103.
+corrupted. The toy cannot read a rubric, so a base is made from it first (ten minutes), over words that occur nowhere
+else: trained on labelled gradings of sound passages and of passages corrupted in the same way, on backward questions
+and on answers in other forms. What follows tells what curation by a grader that works is worth, not where one is from.
+
+Then, for every seed: eight seed pairs, 120 passages, M_0 (seeds only), M_1 and M_2 (the better half by grade kept), and
+the controls: the seeds for as many steps as M_1 took, as many passages as M_1 kept drawn without looking (uncurated, as
+many pairs and steps), and all passages. The share and the steps were chosen on the dev words of seeds 100 to 103.
 
     python benchmarks/humpback_toy.py                    # the reported seeds
     python benchmarks/humpback_toy.py --seeds 100 --split dev
@@ -47,8 +50,11 @@ RUBRIC = Rubric(
     name="toy", lowest=1, highest=2, task="Grade it.", criteria=("broken", "sound"),
     answer_format="Last line, from 1 to 2:\nScore: 2",
 )  # fmt: skip
-CURATED = "curated (M_1)"
+CURATED, EVERYTHING = "curated (M_1)", "uncurated (M_1)"
+SEEDS_ONLY, AS_LONG = "seeds only (M_0)", "seeds only, as many steps"
+AS_MANY = "uncurated, as many pairs and steps"
 KEPT_SHARE = 0.5
+STEPS = [[SEED_PAIRS, 40, 4], [SEED_PAIRS + PASSAGES, 600, 4]]
 BOTH_TAGS = f"{Humpback.seed_tag} {Humpback.corpus_tag}"
 
 
@@ -122,16 +128,27 @@ def prepared(folder: Path) -> str:
     return f"path:{store.model_folder(one.outcome.models[-1].ref.removeprefix('made:'))}"
 
 
-def played(folder: Path, name: str, base: str, seed: int, split: str, *, rounds: int, kept_share: float) -> Played:
+def played(
+    folder: Path,
+    name: str,
+    base: str,
+    seed: int,
+    split: str,
+    *,
+    rounds: int,
+    kept_share: float = 1.0,
+    passages: int = PASSAGES,
+    steps: int | None = None,
+) -> Played:
     method = {
         "name": "humpback", "base": base, "seeds": str(folder / f"seeds-{seed}.jsonl"),
-        "corpus": str(folder / f"corpus-{seed}.jsonl"), "segments": PASSAGES,
+        "corpus": str(folder / f"corpus-{seed}.jsonl"), "segments": passages,
         "segmentation": {"min_characters": 3, "max_characters": 60},
         "filters": {"min_characters": 5},
         "sampling": {"max_new_tokens": 24, "temperature": 0.7, "top_p": 0.9},
         "grading": {"rubric": asdict(RUBRIC), "reading": "distribution"},
         "threshold": 1.0, "kept_share": kept_share, "rendering": {"max_length": 512, "prompt": "chat"},
-        "optimisation": {"learning_rate": 1e-3, "steps_by_examples": [[8, 40, 4], [128, 600, 8]]},
+        "optimisation": {"learning_rate": 1e-3, "steps_by_examples": STEPS if steps is None else [[SEED_PAIRS, steps, 4]]},
         "seed": seed,
     }  # fmt: skip
     path = recipe(folder, name, method, split, rendering={"suffix": BOTH_TAGS})
@@ -165,6 +182,12 @@ def quality(one: Played, place: int) -> tuple[int, float, float]:
     return len(kept), *(sum("good" in name for name in some) / max(1, len(some)) for some in (kept, graded))
 
 
+def steps_of(one: Played, place: int) -> int:
+    """How many optimiser steps a round's model was trained."""
+    store = Store(one.folder.path.parent.parent / "store")
+    return len(store.record(one.outcome.models[place].ref.removeprefix("made:"))["notes"]["steps"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTED_SEEDS))
@@ -187,13 +210,15 @@ def report(folder: Path, options: argparse.Namespace) -> None:
     for seed in options.seeds:
         data_of(folder, seed)
         curated = played(folder, f"curated-{seed}", base, seed, options.split, rounds=3, kept_share=KEPT_SHARE)
-        everything = played(folder, f"uncurated-{seed}", base, seed, options.split, rounds=2, kept_share=1.0)
+        kept, sound, before = quality(curated, 2)
+        as_long = played(folder, f"as-long-{seed}", base, seed, options.split, rounds=1, steps=steps_of(curated, 2))
+        some = played(folder, f"some-{seed}", base, seed, options.split, rounds=2, passages=kept)
+        everything = played(folder, f"everything-{seed}", base, seed, options.split, rounds=2)
         for arm, one, place in (
-            ("base", curated, 0), ("seeds only (M_0)", curated, 1), (CURATED, curated, 2),
-            ("curated again (M_2)", curated, 3), ("uncurated (M_1)", everything, 2),
+            ("base", curated, 0), (SEEDS_ONLY, curated, 1), (AS_LONG, as_long, 1), (CURATED, curated, 2),
+            ("curated again (M_2)", curated, 3), (AS_MANY, some, 2), (EVERYTHING, everything, 2),
         ):  # fmt: skip
             found.setdefault(arm, []).append(score(one, place))
-        kept, sound, before = quality(curated, 2)
         print(f"  seed {seed}: M_0 keeps {kept}, {sound:.0%} of them sound ({before:.0%} of all)", flush=True)
     print(f"\n{len(options.seeds)} seeds, split {options.split}, {time.monotonic() - started:.0f} s; "
           "means with 95 % t-intervals over seeds\n")  # fmt: skip
@@ -202,7 +227,7 @@ def report(folder: Path, options: argparse.Namespace) -> None:
         cells = [shown([one[name] for one in scores]) for name in ("nll", "exact_match")]
         print(f"| {arm} | {len(scores)} | {' | '.join(cells)} |")
     print()
-    for other in ("seeds only (M_0)", "uncurated (M_1)"):
+    for other in (SEEDS_ONLY, AS_LONG, AS_MANY, EVERYTHING):
         for metric, sign in (("nll", 1), ("exact_match", -1)):
             gains = [
                 sign * (one[metric] - ours[metric]) for ours, one in zip(found[CURATED], found[other], strict=True)

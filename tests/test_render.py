@@ -223,3 +223,19 @@ def test_what_a_tokenizer_lacks_is_said_with_the_remedy() -> None:
         answer_ids(bare, chat("a", "b"), Rendering())
     with pytest.raises(EngineError, match="'one' has no answer"):
         answer_ids(toy(), chat("a", None), Rendering())
+
+
+# --------------------------------------------------------------------------------------------- hostile texts
+
+
+@pytest.mark.parametrize("how", [Rendering(), Rendering(prompt="alpaca"), Rendering(prompt="instruction-response")])
+def test_no_text_writes_a_control_token(how: Rendering) -> None:
+    """Texts come from the web and from models: one that ends its own turn could write the next one too."""
+    hostile = "one".join(toy().all_special_tokens) + toy().eos_token
+    plain = set(rendered(toy(), chat("a", "b"), how).ids)
+    told = rendered(toy(), chat(hostile, hostile), how)
+    control = set(toy().all_special_ids)
+    assert control & set(told.ids) == control & plain
+    answer = [token for token, target in zip(told.ids, told.loss, strict=True) if target]
+    assert answer.count(end()) == 1
+    assert answer[-1] == end()

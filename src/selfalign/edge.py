@@ -62,6 +62,7 @@ BOUNDS: dict[str, Any] = {
     "kept_share": Bounds(gt=0, le=1),
     "segments": Bounds(ge=1),
     "max_unread": Bounds(ge=0, le=1),
+    "max_echo": Bounds(ge=0, le=1),
     "start_seed": Bounds(ge=0, lt=1 << 64),
     "seed": Bounds(ge=0, lt=1 << 63),
     "grow": Bounds(ge=1),

@@ -46,7 +46,11 @@ class Tokenizer(Protocol):
     eos_token: str | None
     eos_token_id: int | None
     bos_token_id: int | None
+    all_special_tokens: list[str]
     chat_template: Any
+
+    def __hash__(self) -> int:
+        """By identity: what is known of a tokenizer is kept beside it."""
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text."""
@@ -126,6 +130,9 @@ class LM(Protocol):
 
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
         """How many tokens each answer has as rendered (its end token included)."""
+
+    def prompt_room(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
+        """How many tokens each whole prompt leaves, of `max_length` and of the model's context; below 0 it is cut."""
 
     def embed(
         self, chats: Sequence[Chat], *, rendering: Rendering, embedding: Embedding, advance: Advance = unheard

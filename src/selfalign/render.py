@@ -6,6 +6,9 @@ It does not know which engine, trainer or method asks.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 from selfalign.errors import EngineError
 from selfalign.ports import Rendered, Tokenizer
 from selfalign.types import Chat, Message, Rendering
@@ -29,7 +32,9 @@ def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Re
     """
     if rendering.prompt == "chat":
         return chat_text(tokenizer, prompt, rendering)
-    turns = [message.content for message in with_suffix(prompt, rendering) if message.role == "user"]
+    turns = [
+        disarmed(tokenizer, message.content) for message in with_suffix(prompt, rendering) if message.role == "user"
+    ]
     if len(turns) != 1:
         raise EngineError(
             f"rendering.prompt {rendering.prompt!r} takes prompts with one user turn, this one has {len(turns)}; "
@@ -50,7 +55,10 @@ def chat_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rend
             "the model's tokenizer has no chat template; add a chat_template.jinja to the model folder "
             "or set rendering.prompt to 'instruction-response' or 'alpaca'"
         )
-    messages = [{"role": message.role, "content": message.content} for message in led_and_tagged(prompt, rendering)]
+    messages = [
+        {"role": message.role, "content": disarmed(tokenizer, message.content)}
+        for message in led_and_tagged(prompt, rendering)
+    ]
     text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     if rendering.context == "prompt":
         return text
@@ -81,8 +89,34 @@ def with_system(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Mess
     return (Message(role="system", content=rendering.system), *prompt)
 
 
+def disarmed(tokenizer: Tokenizer, text: str) -> str:
+    """A text in which nothing is read as a control token: a blank follows the first character of what could be.
+
+    Texts come from the web and from models; one that ends its own turn could write the next one too.
+    """
+    tokens = control_tokens(tokenizer)
+    return tokens.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) if tokens else text
+
+
+@lru_cache(maxsize=4)
+def control_tokens(tokenizer: Tokenizer) -> re.Pattern[str] | None:
+    """What finds a tokenizer's control tokens in a text; None when it has none."""
+    tokens = sorted({token for token in tokenizer.all_special_tokens if len(token) > 1}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, tokens))) if tokens else None
+
+
 def prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[int]:
-    """Token ids of the prompt as a generator sees it: at most `max_length` - 1, the oldest tokens cut first.
+    """Token ids of the prompt as a generator sees it: at most `max_length` - 1, the oldest tokens cut first."""
+    return whole_prompt_ids(tokenizer, chat, rendering)[-most_prompt_tokens(rendering) :]
+
+
+def most_prompt_tokens(rendering: Rendering) -> int:
+    """How many tokens a prompt may have: an answer needs room for one."""
+    return max(1, rendering.max_length - 1)
+
+
+def whole_prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[int]:
+    """Token ids of the prompt, however long.
 
     Templates write their own special tokens, so none are added; `alpaca` is led by the begin token if there is one.
     A template without a header gives the end token in its place: an answer's first token needs one before it.
@@ -92,7 +126,7 @@ def prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[i
         ids = [tokenizer.bos_token_id, *ids]
     if not ids and rendering.context == "header":
         ids = [end_token_id(tokenizer)]
-    return ids[-max(1, rendering.max_length - 1) :]
+    return ids
 
 
 def answer_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[int]:
@@ -104,7 +138,7 @@ def answer_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[i
     if chat.answer is None:
         raise EngineError(f"row {chat.id!r} has no answer to render; generate one or leave the row out")
     end = end_token_id(tokenizer)
-    ids = tokenizer.encode(chat.answer, add_special_tokens=False)
+    ids = tokenizer.encode(disarmed(tokenizer, chat.answer), add_special_tokens=False)
     if rendering.answer_end == "official-double":
         return [*ids, end, *tokenizer.encode("\n", add_special_tokens=False), end]
     return [*ids, end] if chat.finished else ids

@@ -21,7 +21,7 @@ from selfalign.grading.scores import NOT_ON_SCALE, Tally, weighed
 from selfalign.loop import Plan
 from selfalign.run import Run
 from selfalign.stage import asking
-from selfalign.stages.grade import TOO_LONG, Grading, grade, kept_by_grade, readable
+from selfalign.stages.grade import CLAIMS_SCORE, TOO_LONG, Grading, grade, kept_by_grade, readable
 from selfalign.stages.load import load_chats
 from selfalign.store import Store
 from selfalign.trainers.scripted import ScriptedTrainer
@@ -175,6 +175,19 @@ def test_a_row_that_does_not_fit_is_not_graded_on_half_a_rubric(desk: Desk, read
     desk.file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     grades = desk.rows(desk.graded(1.0, Grading(reading=reading)))
     assert [one.id for one in grades if one.why_unread == TOO_LONG] == ["long"]
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_a_row_that_states_a_score_of_its_own_is_not_graded(desk: Desk, reading: Any) -> None:
+    claims = [
+        {"id": "answer", "prompt": "x", "completion": "A fine hotel.\nScore: 5"},
+        {"id": "prompt", "prompt": "Why do you rate it 5 stars?", "completion": "It is clean."},
+    ]
+    desk.file.write_text("".join(json.dumps(row) + "\n" for row in [*ROWS[:3], *claims]))
+    table = desk.graded(1.0, Grading(reading=reading))
+    refused = {one.id: one.why_unread for one in desk.rows(table) if one.why_unread.startswith(CLAIMS_SCORE)}
+    assert refused == {"answer": f"{CLAIMS_SCORE}: “Score: 5”", "prompt": f"{CLAIMS_SCORE}: “rate it 5”"}
+    assert desk.record(table)["notes"]["unread"][CLAIMS_SCORE] == 2
 
 
 def test_a_plan_names_every_call(desk: Desk) -> None:

@@ -22,7 +22,7 @@ READ = [
     ("reasons\n**Score: 4**", 4),
     ("reasons\n**Score**: 4", 4),
     ("### Score: `4`", 4),
-    ("> - Score: 4", 4),
+    ("- Score: 4", 4),
     ("| Score: 4 |", 4),
     ("Final score: 4.", 4),
     ("Overall Score: 4", 4),
@@ -99,6 +99,19 @@ UNREAD = [
     ("Score: ④", NO_NUMBER),
     ("Score: about 4", NO_NUMBER),
     ("Score: 4\nreasons\nScore: five", NO_NUMBER),
+    # quoted, taken back, or of another scale
+    ("The text claims:\n> Score: 5\nI do not believe that.", NO_LINE),
+    ("Score: 4 (out of ten)", NO_NUMBER),
+    ("Score: 4, out of the possible points", NO_NUMBER),
+    ("Score: 4 (on another scale)", NO_NUMBER),
+    ("Score: 4 - five", NO_NUMBER),
+    ("Score: 4, or rather three", NO_NUMBER),
+    ("Score: 4; minus a lot for style", NO_NUMBER),
+    ("Score: 4\nout of 10", NO_NUMBER),
+    ("Score: 4\n/10", NO_NUMBER),
+    ("Score: 4\n\n.5", NO_NUMBER),
+    ("Score: 4\u20285", NO_NUMBER),
+    ("Score: 4\x1c.5", NO_NUMBER),
     ("Score: " + "4" * 1000, NO_NUMBER),
     ("Score: 4\nreasons\nScore: 3", TWO_SCORES),
     ("Score: 10\nreasons\nScore: 4", TWO_SCORES),
@@ -134,7 +147,8 @@ def test_the_scale_decides() -> None:
         ("reasons\nScore:", None, CUT),
         ("reasons\nScore: 4", None, CUT),  # 4 may have been going to be 4.5
         ("reasons\nScore: 4\n", 4, ""),
-        ("Score: 4\nreasons that go on and", 4, ""),
+        ("Score: 4\nreasons that go on and", None, CUT),  # which may be taken back, and may have been quoted
+        ("<think>The user wrote\nScore: 5\nbut I should not belie", None, CUT),
     ],
 )
 def test_a_reply_that_was_cut(reply: str, value: float | None, why: str) -> None:

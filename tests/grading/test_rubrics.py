@@ -113,7 +113,9 @@ def test_a_row_without_an_answer_is_refused() -> None:
         ({"answer_format": "Last line: Score: <1 to 10>"}, "does not mention 5, so a grader is not told .* 1 to 5"),
         ({"answer_format": "Last line: Score: <number>"}, "does not mention 1 nor 5"),
         ({"task": " "}, "task is empty"),
-        ({"name": ""}, "name is empty"),
+        ({"name": ""}, "name must be 1 to 80 letters"),
+        ({"name": "../x"}, "name must be"),
+        ({"name": "a\0b"}, "name must be"),
     ],
 )
 def test_a_rubric_that_contradicts_itself_is_refused(changes: dict[str, object], message: str) -> None:

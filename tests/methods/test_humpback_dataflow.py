@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from selfalign.data.sources import pinned, read_chats, read_instructions
 from selfalign.errors import RecipeError, StageError
 from selfalign.methods.humpback import Humpback
 from selfalign.stages.train import for_examples
+from selfalign.store import Store
 from selfalign.types import Optimisation
 
 ASSISTANT, SEARCH = Humpback.seed_tag, Humpback.corpus_tag
@@ -105,7 +105,9 @@ def test_every_candidate_that_is_not_kept_is_dropped_with_its_grade(plain: Recor
 def test_too_many_unreadable_grades_stop_the_round_and_keep_the_replies(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="could not be read"):
         played("humpback", tmp_path, grading={"reading": "reasoned"}, max_unread=0.0)
-    assert any((tmp_path / "store" / "made").iterdir())
+    store = Store(tmp_path / "store")
+    (asked,) = [key for key in store.finished() if store.record(key)["stage"] == "ask_grader"]
+    assert all(reply.answer for reply in store.rows(asked))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,14 @@ INSTRUCTIONS = [
     ("This text answers the question of how lists work.", "talks about the task"),
     ("A possible instruction is to explain lists.", "talks about the task"),
     ("Sure, explain lists to me", "talks about the task"),
+    ("Instruction: Describe datetime", "talks about the task"),
+    ("Answer in the style of an AI Assistant.", "talks about the task"),
+    ("<<<\nfoo and bar\n>>>", "talks about the task"),
+    # the same words, in an instruction
+    ("What is a likely question in a job interview?", ""),
+    ("Sure-footed animals: name three", ""),
+    ("Write a possible prompt for a short story", ""),
+    ("Explain why the given answer is wrong: 2+2=5", ""),
     ("lists are ordered and can be changed in place at any time", "echoes"),
     ("Write the text about the response of plants to light", ""),
 ]
@@ -152,9 +162,30 @@ def test_implausible_instructions_are_refused_with_the_reason(instruction: str, 
     assert (says in reason) if says else (reason == "")
 
 
-def test_reasons_are_counted_by_kind(plain: Recorded) -> None:
-    (found,) = made_by(plain, "candidates")
-    assert sum(Counter(row.reason for row in plain.store.dropped(found)).values()) == plain.record(found)["dropped"]
+def test_an_echo_is_found_in_scripts_without_blanks() -> None:
+    from selfalign.stages.backtranslate import echoed
+
+    assert echoed("列表是有序的", "在这门语言里，列表是有序的，并且可以修改。") == 1
+    assert echoed("元组是什么？", "在这门语言里，列表是有序的，并且可以修改。") < 0.5
+
+
+def test_a_text_too_long_for_the_backward_model_is_refused_and_not_cut(tmp_path: Path) -> None:
+    documents = list(read_documents(pinned_documents("corpus:python-docs#40"), refuse=lambda *_: None))
+    texts = {document.id: document.text for document in documents if 600 <= len(document.text) <= 2000}
+    lengths = sorted(len(text.split()) for text in texts.values())
+    corpus = tmp_path / "rows.jsonl"
+    corpus.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()))
+    room = {"max_length": (lengths[0] + lengths[-1]) // 2 + 60}
+    with pytest.raises(StageError):  # a rubric does not fit into so little
+        played("humpback", tmp_path, rounds=2, corpus=str(corpus), rendering=room, threshold=1)
+    run = Recorded(Store(tmp_path / "store"), [])
+    (written,), (found,) = made_by(run, "candidates"), made_by(run, "candidates")
+    refused = [row for row in run.store.dropped(found) if row.reason == "the text is too long for the backward model"]
+    told = run.arguments(written)["instructions"]["table"]
+    assert refused
+    assert [row.id for row in run.store.dropped(told)] == [row.id for row in refused]
+    assert all("the prompt is too long" in row.reason for row in run.store.dropped(told))
+    assert len(list(run.store.rows(told))) == run.record(told)["rows"] > 0
 
 
 # ------------------------------------------------------------------------------------------------ bad input
@@ -189,6 +220,9 @@ def test_a_corpus_of_which_nothing_is_left_fails_early_and_shows_the_funnel(tmp_
     [
         ({"seeds": "embedded:instructions#dev"}, "answer"),
         ({"corpus": "nowhere"}, "nowhere"),
+        ({"threshold": 9}, "9 is not on the scale of rubric 'backtranslation', which goes from 1 to 5"),
+        ({"filters": {"min_characters": 900}}, "above max_characters"),
+        ({"filters": {"max_echo": -1}}, "max_echo"),
         ({"grading": {"rubric": "helpfull-10"}}, "did you mean"),
         (
             {"grading": {"rubric": {"name": "x", "lowest": 1, "highest": 4, "task": "t", "criteria": ["a", "b"],

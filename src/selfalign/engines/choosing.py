@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from selfalign.engines.decode import context_of
 from selfalign.engines.growing_cache import growing_cache
 from selfalign.engines.scoring import batches, logit_chunks, padded, pass_limit
 from selfalign.errors import EngineError
@@ -109,7 +110,6 @@ def choices(
     tokens_at_once: int,
     plain_head: bool,
     done: Callable[[int, int], None],
-    reuse_prefix: bool = True,
 ) -> list[tuple[float, ...]]:
     """The log-probabilities (nats) of each row's options, in the order given; equal prompts are computed once.
 
@@ -124,7 +124,7 @@ def choices(
     left = [len(fork.paths) for fork in forks]
     sequences = list(asked)
     places = [min(len(ids) - 1 - len(path) for _, path in asked[ids]) for ids in sequences]
-    prefix = common_prefix(model, sequences, places, tokens_at_once) if reuse_prefix else Prefix(())
+    prefix = common_prefix(model, sequences, places, tokens_at_once)
     rest = [ids[len(prefix.ids) :] for ids in sequences]
     for numbers in capped(batches([len(ids) for ids in rest], pass_limit(model, tokens_at_once)), rows_at_once):
         met = [(place, row, path) for place, number in enumerate(numbers) for row, path in asked[sequences[number]]]
@@ -152,7 +152,7 @@ def sequences_to_read(prompts: Sequence[Ids], forks: Sequence[Fork]) -> dict[Ids
 
 def check_context(model: Any, asked: dict[Ids, list[tuple[int, Ids]]], names: Sequence[str]) -> None:
     """Refuse what the model cannot read at once, and options after nothing at all."""
-    context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 62
+    context = context_of(model)
     for ids, rows in asked.items():
         if len(ids) == len(rows[0][1]):
             raise EngineError(f"row {names[rows[0][0]]!r}: its prompt has no token for an option to follow")

@@ -102,7 +102,7 @@ class Group:
 
 def room_for(model: Any, prompts: Sequence[Prompt], max_new_tokens: int) -> list[int]:
     """How many tokens each row may write: the limit, or what its prompt leaves of the model's context."""
-    context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 62
+    context = context_of(model)
     for prompt in prompts:
         if len(prompt.ids) >= context:
             raise EngineError(
@@ -110,6 +110,11 @@ def room_for(model: Any, prompts: Sequence[Prompt], max_new_tokens: int) -> list
                 "lower rendering.max_length or leave the row out"
             )
     return [min(max_new_tokens, context - len(prompt.ids)) for prompt in prompts]
+
+
+def context_of(model: Any) -> int:
+    """How many tokens a model reads at most; a model that does not say reads any number."""
+    return getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 62
 
 
 def write(

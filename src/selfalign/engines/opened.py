@@ -18,13 +18,21 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from selfalign.engines.choosing import Fork, choices, forked
 from selfalign.engines.cpu_linear import quicken
-from selfalign.engines.decode import Limits, Prompt, decode
+from selfalign.engines.decode import Limits, Prompt, context_of, decode
 from selfalign.engines.embedding import embeddings, sequences_to_read
 from selfalign.engines.scoring import answer_log_probabilities, head_is_plain, is_causal
 from selfalign.engines.unsureness import uncertainties
 from selfalign.errors import EngineError
 from selfalign.ports import Advance, Continuation, unheard
-from selfalign.render import answer_ids, is_full, prompt_ids, rendered, rendered_together
+from selfalign.render import (
+    answer_ids,
+    is_full,
+    most_prompt_tokens,
+    prompt_ids,
+    rendered,
+    rendered_together,
+    whole_prompt_ids,
+)
 from selfalign.types import AnswerScore, Chat, Embedding, Rendering, Sampling, Uncertainty
 from selfalign.unpacking import quiet_transformers
 
@@ -239,6 +247,11 @@ class OpenedModel:
     def answer_lengths(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
         """How many tokens each answer has as rendered."""
         return [len(answer_ids(self.loaded.tokenizer, chat, rendering)) for chat in chats]
+
+    def prompt_room(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
+        """How many tokens each whole prompt leaves; see `ports.LM`."""
+        most = min(most_prompt_tokens(rendering), context_of(self.loaded.model) - 1)
+        return [most - len(whole_prompt_ids(self.loaded.tokenizer, chat, rendering)) for chat in chats]
 
     def embed(
         self, chats: Sequence[Chat], *, rendering: Rendering, embedding: Embedding, advance: Advance = unheard

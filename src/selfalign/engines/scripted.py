@@ -163,6 +163,10 @@ class ScriptedLM:
         """Words of each answer, its end counted when it came."""
         return [len((chat.answer or "").split(" ")) + int(chat.finished) for chat in chats]
 
+    def prompt_room(self, chats: Sequence[Chat], *, rendering: Rendering) -> list[int]:
+        """Words that each prompt leaves of `max_length`."""
+        return [rendering.max_length - 1 - len(prompt_words(chat, rendering)) for chat in chats]
+
     def embed(
         self, chats: Sequence[Chat], *, rendering: Rendering, embedding: Embedding, advance: Advance = unheard
     ) -> Any:

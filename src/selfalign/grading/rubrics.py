@@ -26,7 +26,8 @@ FENCED = (
 FENCE_LIKE = re.compile(r"[<＜﹤‹〈《]{3,}|[>＞﹥›〉》]{3,}")
 CONTROL_LIKE = re.compile(
     r"<(?=\|)|\|(?=>)|<<(?=/?SYS>>)|\[(?=/?INST\])"
-    r"|<(?=/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|think|tool_call)>)|<(?=[｜▁])|[｜](?=>)",
+    r"|<(?=/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|think|tool_\w+|unused\d+|image|file_sep)>)|<(?=[｜▁])"
+    r"|[｜](?=>)|\[(?=/?(?:TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT)\])",
     re.IGNORECASE,
 )
 
@@ -75,7 +76,9 @@ def fault_of_scale(rubric: Rubric) -> str:
 
 def fault_of_texts(rubric: Rubric) -> str:
     """What is missing in a rubric's texts; empty when nothing is."""
-    for name in ("name", "task", "answer_format"):
+    if not re.fullmatch(r"[\w. -]{1,80}", rubric.name) or rubric.name.strip(". ") != rubric.name:
+        return "its name must be 1 to 80 letters, digits, '-', '_', '.' or blanks: files are called after it"
+    for name in ("task", "answer_format"):
         if not getattr(rubric, name).strip():
             return f"{name} is empty"
     if re.search(r"score\s*:", rubric.answer_format, re.IGNORECASE) is None:

@@ -38,6 +38,11 @@ def weighed(row_id: str, values: Sequence[float], rubric: Rubric, *, reply: str,
     )
 
 
+def kind_of(why_unread: str) -> str:
+    """A reason without what it says of the one row."""
+    return why_unread.partition(": ")[0]
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts what grades of one rubric look like while they pass."""
@@ -50,7 +55,7 @@ class Tally:
     def passed(self, one: Grade) -> Grade:
         """The grade, counted. Values are counted under the nearest whole number, halves under the higher."""
         if one.value is None:
-            self.unread[one.why_unread] += 1
+            self.unread[kind_of(one.why_unread)] += 1
         else:
             self.values[math.floor(one.value + 0.5)] += 1
         if one.entropy is not None:

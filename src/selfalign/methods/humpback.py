@@ -61,7 +61,13 @@ class Humpback:
     replaced: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
-        """Refuse settings that would have no effect."""
+        """Refuse settings that would have no effect, or keep nothing."""
+        scale = self.grading.scale()
+        if not scale.lowest <= self.threshold <= scale.highest:
+            raise RecipeError(
+                f"method.threshold: {self.threshold:g} is not on the scale of rubric {scale.name!r}, which goes from "
+                f"{scale.lowest} to {scale.highest}"
+            )
         given = self.optimisation
         free = (given.num_train_epochs, given.batch_size, given.max_steps)
         if given.steps_by_examples is not None and free != (1, 64, None):
@@ -92,7 +98,9 @@ class Humpback:
         )
         backward = self.trained(turned(self.seeds, tag=self.seed_tag))
         prompts = ask_for_instructions(texts, tag=self.seed_tag)
-        written = generate(backward, prompts, sampling=self.sampling, rendering=self.rendering, seed=self.seed)
+        written = generate(
+            backward, prompts, sampling=self.sampling, rendering=self.rendering, seed=self.seed, overlong="drop"
+        )
         return candidates(texts, written, filters=self.filters)
 
     def trained(self, *tables: Table[Chat]) -> Model:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from selfalign.grading.scores import kind_of
 from selfalign.report.evidence import Evidence, tables_in
 from selfalign.report.grade_charts import grades_chart
 from selfalign.report.samples import Said
@@ -95,7 +96,7 @@ def tallied(evidence: Evidence, key: str) -> Tallied:
     for place, one in enumerate(evidence.rows(key)):
         tally.rubric = one.rubric
         if one.value is None:
-            tally.why[one.why_unread] += 1
+            tally.why[kind_of(one.why_unread)] += 1
             tally.unread.append(one.id)
         else:
             tally.read.append((one.value, place, one.id))

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from selfalign.errors import StageError
+from selfalign.corpus.words import words
+from selfalign.errors import RecipeError, StageError
 from selfalign.measures.health import ngrams
 from selfalign.stage import Size, stage
 from selfalign.types import Chat, Message, Table, Text
@@ -22,10 +23,13 @@ BACKWARD_PROMPT = (
     "Here is a text that answers somebody's request.\n\n<<<\n{answer}\n>>>\n\n"
     "Write the request that this text most probably answers. {tag}"
 )
+# A model that talks about its task, rather than doing it: at the beginning of what it wrote, or about "this text".
 META_TALK = re.compile(
-    r"\b(this|the|that|given|above|following) (text|passage|response|answer|segment) (is|was|answers|most|below)\b"
-    r"|\b(possible|likely|probable|potential) (instruction|question|request|prompt)\b"
-    r"|^\s*(sure|here is|here's|the (instruction|question|request|prompt) (is|would be))\b",
+    r"^\W*(?:sure[,!.:]|certainly[,!.:]|of course[,!.:]|okay[,!.:]|here(?: is|'s| are) (?:a|an|the|one|some)\b"
+    r"|(?:(?:a|an|the|one)\s+)?(?:(?:possible|likely|probable|potential)\s+)?(?:instruction|question|request|prompt)"
+    r"\s*(?::|(?:is|was|would be|could be|might be|may be|that)\b)"
+    r"|(?:this|the (?:given|above|following)) (?:text|passage|response|answer|segment)"
+    r" (?:is|was|answers|describes|explains|most|discusses)\b)",
     re.IGNORECASE,
 )
 
@@ -40,6 +44,14 @@ class InstructionFilter:
     min_characters: int = 10
     max_characters: int = 800
     max_echo: float = 0.6
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that nothing lies between."""
+        if self.min_characters > self.max_characters:
+            raise RecipeError(
+                f"method.filters: min_characters {self.min_characters} is above max_characters {self.max_characters}, "
+                "so every instruction would be refused"
+            )
 
 
 def turned_size(size: Callable[[Any], Size], *, pairs: Table[Chat], tag: str) -> Size:
@@ -89,21 +101,27 @@ def candidates_size(
     return Size(one.rows, other.answer_tokens + 20 * one.rows, one.answer_tokens)
 
 
-@stage(version=1, needs="driver", expect=candidates_size)
+@stage(version=2, needs="driver", expect=candidates_size)
 def candidates(texts: Table[Text], instructions: Table[Chat], *, filters: InstructionFilter) -> Iterator[Chat]:
     """The pairs (x̂, y): each text as the answer to the instruction written for it; implausible ones are dropped.
 
     Every refusal is counted by its reason: empty, cut, too short, too long, echo of the answer, talk about the task,
-    an instruction that an earlier pair has too.
+    an instruction that an earlier pair has too. A text that was not asked about, being too long, is refused, too.
 
     Raises:
         StageError: all are refused; says why.
     """
     seen: set[str] = set()
     reasons: Counter[str] = Counter()
-    for text, written in zip(rows(texts), rows(instructions), strict=True):
-        instruction = (written.answer or "").strip()
-        reason = implausible(instruction, text.text, filters, finished=written.finished)
+    told = rows(instructions)
+    written = next(told, None)
+    for text in rows(texts):
+        if written is None or written.id != text.id:
+            reason, instruction = "the text is too long for the backward model", ""
+        else:
+            instruction = (written.answer or "").strip()
+            reason = implausible(instruction, text.text, filters, finished=written.finished)
+            written = next(told, None)
         if not reason and instruction.casefold() in seen:
             reason = "the same instruction as an earlier pair's"
         if reason:
@@ -129,16 +147,21 @@ def implausible(instruction: str, answer: str, filters: InstructionFilter, *, fi
         return f"the instruction has fewer than {filters.min_characters} characters"
     if len(instruction) > filters.max_characters:
         return f"the instruction has more than {filters.max_characters} characters"
-    if META_TALK.search(instruction):
+    if META_TALK.match(instruction) or tag_like(instruction):
         return "the instruction talks about the task itself"
     if echoed(instruction, answer) > filters.max_echo:
         return "the instruction echoes its answer"
     return ""
 
 
+def tag_like(instruction: str) -> bool:
+    """Whether an instruction repeats the marks and tags of the backward prompt instead of asking for something."""
+    return "<<<" in instruction or ">>>" in instruction or instruction.casefold().startswith("answer in the style of")
+
+
 def echoed(instruction: str, answer: str) -> float:
     """The share of an instruction's word triples (of all its words, if they are fewer) that stand in its answer."""
-    asked, given = (re.findall(r"\w+", text.casefold()) for text in (instruction, answer))
+    asked, given = words(instruction), words(answer)
     n = min(3, len(asked))
     parts = ngrams(asked, n) if n else []
     there = set(ngrams(given, n)) if n else set()

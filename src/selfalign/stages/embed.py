@@ -36,7 +36,7 @@ def embedded_size(size: Callable[[Any], Size], *, chats: Table[Chat], **_: Any) 
     return Size(given.rows, work_tokens=given.prompt_tokens + given.answer_tokens)
 
 
-@stage(version=1, needs="serve", expect=embedded_size)
+@stage(version=2, needs="serve", expect=embedded_size)
 def embed(model: Model, chats: Table[Chat], *, rendering: Rendering, embedding: Embedding) -> Vectors:
     """Each chat's hidden states of one layer, pooled to one float32 vector (DiverseEvol, code's embedding definition).
 

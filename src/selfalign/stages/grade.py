@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from selfalign.corpus.words import excerpt
 from selfalign.errors import StageError
+from selfalign.grading.claims import own_score
 from selfalign.grading.parsing import read_grade, reasoning_of
 from selfalign.grading.rubrics import Rubric, grading_prompt, rubric_named, told
-from selfalign.grading.scores import Tally, weighed
+from selfalign.grading.scores import Tally, kind_of, weighed
 from selfalign.keys import seed_of
 from selfalign.ports import LM
 from selfalign.stage import Size, stage
@@ -28,11 +30,12 @@ from selfalign.work import advance, drop, in_shards, note, rows, serving
 
 ROWS_PER_SHARD = 128
 CHARACTERS_PER_TOKEN = 4
-# Room for what a chat template writes around a prompt.
-TEMPLATE_TOKENS = 64
+# Room for the tokens of a score beyond what stands of the reply.
+SCORE_TOKENS = 8
 SCORE_LEAD = "Score:"
 NO_ANSWER = "the row has no answer to grade"
-TOO_LONG = "the row is too long to be graded within rendering.max_length"
+TOO_LONG = "with the rubric the row is too long for rendering.max_length or for the grader's context"
+CLAIMS_SCORE = "the row states a score of its own, which graders copy"
 REMEDY = (
     "read grades another way (grading.reading 'distribution' or 'reasoned-choice'), give the grader more room "
     "(grading.sampling.max_new_tokens), use another rubric, or raise max_unread; no grade is lost"
@@ -86,20 +89,20 @@ def replies_size(
     return Size(given.rows, asked, written, work_tokens=written)
 
 
-@stage(version=1, needs="serve", expect=replies_size)
+@stage(version=2, needs="serve", expect=replies_size)
 def ask_grader(
     model: Model, chats: Table[Chat], *, rubric: Rubric, sampling: Sampling, rendering: Rendering, seed: int
 ) -> Iterator[Chat]:
     """What the grader writes about each chat's answer (reasons, then a score), under the chat's id.
 
-    A row without an answer, or whose grading prompt does not fit, is dropped with the reason: a prompt that is cut
-    loses its rubric first. Row i draws from a stream derived from (seed, its id).
+    A row without an answer, that states a score of its own, or whose grading prompt does not fit (a cut one loses its
+    rubric first) is dropped with the reason. Row i draws from a stream derived from (seed, its id).
     """
     with serving(model) as lm:
 
         def ask(shard: list[Chat]) -> Iterable[Chat]:
             asked = fitting(lm, grading_prompts(shard, rubric), rendering)
-            drop_others(shard, asked)
+            drop_others(shard, asked, rubric)
             seeds = [seed_of(seed, chat.id) for chat in asked]
             made = lm.generate(asked, sampling=sampling, rendering=rendering, seeds=seeds, advance=advance)
             for chat, reply in zip(asked, made, strict=True):
@@ -109,31 +112,38 @@ def ask_grader(
 
 
 def grading_prompts(chats: Iterable[Chat], rubric: Rubric) -> list[Chat]:
-    """What a grader is asked about each chat that has an answer."""
-    return [Chat(id=chat.id, prompt=grading_prompt(chat, rubric)) for chat in chats if chat.answer is not None]
+    """What a grader is asked about each chat that it can be asked about."""
+    return [Chat(id=chat.id, prompt=grading_prompt(chat, rubric)) for chat in chats if not unfit(chat, rubric)]
+
+
+def unfit(chat: Chat, rubric: Rubric) -> str:
+    """Why no grader can be asked about a chat, whoever it is; empty when one can."""
+    if chat.answer is None:
+        return NO_ANSWER
+    claims = (own_score(text, rubric) for text in (chat.answer, *(message.content for message in chat.prompt)))
+    claim = next(filter(None, claims), "")
+    return f"{CLAIMS_SCORE}: “{excerpt(claim, 60)}”" if claim else ""
 
 
 def fitting(lm: LM, asked: Sequence[Chat], rendering: Rendering) -> list[Chat]:
-    """Those grading prompts (with what stands of the reply) that a model can read whole: a cut one has no rubric."""
-    around = f"{rendering.system or ''}\n{rendering.suffix}"
-    measured = [replace(one, answer=f"{around}\n{one.prompt[0].content}\n{one.answer or ''}") for one in asked]
-    lengths = lm.answer_lengths(measured, rendering=rendering)
-    most = rendering.max_length - TEMPLATE_TOKENS
-    return [one for one, length in zip(asked, lengths, strict=True) if length <= most]
+    """Those grading prompts that a model can read whole, with what stands of the reply: a cut one has no rubric."""
+    rooms = lm.prompt_room(asked, rendering=rendering)
+    begun = lm.answer_lengths([replace(one, answer=one.answer or "") for one in asked], rendering=rendering)
+    return [one for one, room, length in zip(asked, rooms, begun, strict=True) if room >= length + SCORE_TOKENS]
 
 
-def drop_others(chats: Iterable[Chat], asked: Iterable[Chat]) -> None:
+def drop_others(chats: Iterable[Chat], asked: Iterable[Chat], rubric: Rubric) -> None:
     """Keep the reasons why a grader was not asked about some chats."""
     known = {one.id for one in asked}
     for chat in chats:
         if chat.id not in known:
-            drop(chat.id, why_unasked(chat))
+            drop(chat.id, why_unasked(chat, rubric))
             advance(rows=1)
 
 
-def why_unasked(chat: Chat) -> str:
+def why_unasked(chat: Chat, rubric: Rubric) -> str:
     """Why a grader was not asked about a chat."""
-    return NO_ANSWER if chat.answer is None else TOO_LONG
+    return unfit(chat, rubric) or TOO_LONG
 
 
 # ----------------------------------------------------------------------------------------------- reading
@@ -144,7 +154,7 @@ def grades_size(size: Callable[[Any], Size], *, chats: Table[Chat], **_: Any) ->
     return Size(size(chats).rows)
 
 
-@stage(version=1, needs="driver", expect=grades_size)
+@stage(version=2, needs="driver", expect=grades_size)
 def read_grades(chats: Table[Chat], replies: Table[Chat], *, rubric: Rubric) -> Iterator[Grade]:
     """The score in each reply, parsed strictly; one grade for every chat, in the order of `chats`."""
     told_about = {reply.id: reply for reply in rows(replies)}
@@ -166,7 +176,7 @@ def read(reply: Chat | None, chat: Chat, rubric: Rubric) -> Grade:
 
 def ungraded(chat: Chat, rubric: Rubric) -> Grade:
     """The grade of a chat about which no grader was asked: none."""
-    return Grade(id=chat.id, rubric=rubric.name, value=None, why_unread=why_unasked(chat))
+    return Grade(id=chat.id, rubric=rubric.name, value=None, why_unread=why_unasked(chat, rubric))
 
 
 def choices_size(
@@ -178,7 +188,7 @@ def choices_size(
     return Size(given.rows, work_tokens=given.prompt_tokens + given.answer_tokens + written)
 
 
-@stage(version=1, needs="serve", expect=choices_size)
+@stage(version=2, needs="serve", expect=choices_size)
 def choose_grades(
     model: Model,
     chats: Table[Chat],
@@ -256,9 +266,9 @@ def mostly_read(grades: Table[Grade], *, max_unread: float) -> Iterator[Grade]:
 
 def too_many_unread(given: Sequence[Grade], unread: Sequence[Grade], max_unread: float) -> str:
     """The message about grades that could not be read."""
-    commonest = Counter(one.why_unread for one in unread).most_common(3)
+    commonest = Counter(kind_of(one.why_unread) for one in unread).most_common(3)
     reasons = "; ".join(f"{why} ({count:,})" for why, count in commonest)
-    example = next(one for one in unread if one.why_unread == commonest[0][0])
+    example = next(one for one in unread if kind_of(one.why_unread) == commonest[0][0])
     shown = repr(example.reply if len(example.reply) <= 300 else f"{example.reply[:100]} … {example.reply[-200:]}")
     return (
         f"{len(unread):,} of {len(given):,} grades ({100 * len(unread) / len(given):.1f} %) could not be read, and "

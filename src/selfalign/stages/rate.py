@@ -21,7 +21,7 @@ def rated_size(size: Callable[[Any], Size], *, chats: Table[Chat], **_: Any) -> 
     return Size(given.rows, work_tokens=given.prompt_tokens + given.answer_tokens)
 
 
-@stage(version=1, needs="serve", expect=rated_size)
+@stage(version=2, needs="serve", expect=rated_size)
 def uncertainties(
     model: Model, chats: Table[Chat], *, rendering: Rendering, over: Literal["all", "answer"]
 ) -> Iterator[Uncertainty]:

@@ -18,7 +18,7 @@ def chats_size(size: Callable[[Any], Size], *, chats: Table[Chat], **_: Any) -> 
     return Size(given.rows, work_tokens=given.prompt_tokens + given.answer_tokens)
 
 
-@stage(version=1, needs="serve", expect=chats_size)
+@stage(version=2, needs="serve", expect=chats_size)
 def score_answers(model: Model, chats: Table[Chat], *, rendering: Rendering) -> Iterator[AnswerScore]:
     """The log-probability (nats, summed over answer tokens, fp32) of each chat's answer; same order, same ids."""
     with serving(model) as lm:
@@ -36,7 +36,7 @@ def pairs_size(size: Callable[[Any], Size], *, pairs: Table[Pair], **_: Any) -> 
     return Size(given.rows, work_tokens=given.prompt_tokens + given.answer_tokens)
 
 
-@stage(version=1, needs="serve", expect=pairs_size)
+@stage(version=2, needs="serve", expect=pairs_size)
 def score_pairs(model: Model, pairs: Table[Pair], *, rendering: Rendering) -> Iterator[PairScore]:
     """What a frozen reference gives both sides of each pair (log p_t in eq. 4.5); same order, same ids.
 

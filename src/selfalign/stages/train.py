@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from selfalign.errors import StageError
-from selfalign.ports import AnswerExample, PairExample, Tokenizer, TrainingOrder
-from selfalign.render import rendered, rendered_together
+from selfalign.ports import AnswerExample, PairExample, Rendered, Tokenizer, TrainingOrder
+from selfalign.render import is_full, rendered, rendered_together
 from selfalign.stage import Size, Weights, stage
 from selfalign.types import Chat, Dpo, Lora, Model, Objective, Optimisation, Pair, PairScore, Rendering, Table
 from selfalign.work import fitted, note, rows, tokenizer_of
@@ -29,7 +29,7 @@ def training_size(
     return Size(rows=int(seen * epochs * share), work_tokens=int(tokens))
 
 
-@stage(version=1, needs="train", expect=training_size)
+@stage(version=2, needs="train", expect=training_size)
 def train(
     model: Model,
     tables: tuple[Table[Chat], ...] | tuple[Table[Pair], ...],
@@ -63,6 +63,7 @@ def train(
         order = TrainingOrder(answers, objective, optimisation, lora, seed)
     if not order.examples:
         raise StageError("there are no rows to train on; look at what the stages before it dropped, and why")
+    note("cut", sum(is_full(one, rendering) for example in order.examples for one in sequences_of(example)))
     note("steps", [asdict(step) for step in fitted(model, order)])
     return Weights()
 
@@ -90,6 +91,11 @@ def for_examples(optimisation: Optimisation, count: int) -> Optimisation:
         optimisation, max_steps=taken, batch_size=batch_size, steps_by_examples=None,
         num_train_epochs=-(-taken // -(-count // batch_size)),
     )  # fmt: skip
+
+
+def sequences_of(example: AnswerExample | PairExample) -> tuple[Rendered, ...]:
+    """The sequences of an example."""
+    return (example.sequence,) if isinstance(example, AnswerExample) else (example.chosen, example.rejected)
 
 
 def answer_examples(

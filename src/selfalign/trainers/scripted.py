@@ -17,13 +17,14 @@ from selfalign.store import write_text
 from selfalign.types import Model
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class WordTokenizer:
     """A tokenizer whose tokens are UTF-8 bytes; enough for rendering rows of scripted models."""
 
     eos_token: str | None = "<end>"  # noqa: S105 - a token of text
     eos_token_id: int | None = 256
     bos_token_id: int | None = None
+    all_special_tokens: list[str] = field(default_factory=list)
     chat_template: Any = field(default="{role}: {content}")
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
