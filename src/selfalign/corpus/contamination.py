@@ -2,14 +2,14 @@
 
 A text is refused when it shares a run of 13 words with a known prompt or answer (the rule of GPT-3, Brown et al. 2020,
 App. C), or holds the whole of a shorter prompt of at least 6 words. Shorter prompts ("Write a poem.") stand in innocent
-texts, and so do short answers.
+texts, and so do short answers. Four letters of Thai or another script without blanks count as a word.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from selfalign.corpus.words import excerpt, places, runs, words
+from selfalign.corpus.words import count_of, excerpt, places, stretches, words
 
 GRAM_WORDS = 13
 SHORTEST_PROMPT_WORDS = 6
@@ -25,10 +25,10 @@ class Known:
     def add(self, row_id: str, text: str, *, prompt: bool) -> None:
         """Know a prompt or an answer of a row."""
         said = words(text)
-        for gram in runs(said, GRAM_WORDS):
+        for gram in stretches(said, GRAM_WORDS):
             self.grams.setdefault(gram, row_id)
-        if prompt and SHORTEST_PROMPT_WORDS <= len(said) < GRAM_WORDS:
-            beginning = tuple(said[:SHORTEST_PROMPT_WORDS])
+        if prompt and SHORTEST_PROMPT_WORDS <= count_of(said) < GRAM_WORDS:
+            beginning = next(stretches(said, SHORTEST_PROMPT_WORDS))
             self.prompts.setdefault(beginning, []).append((tuple(said), row_id))
 
     def met_in(self, text: str) -> str | None:
@@ -37,11 +37,11 @@ class Known:
         The first place counts; runs of 13 words come before whole prompts.
         """
         said = words(text)
-        for start, gram in enumerate(runs(said, GRAM_WORDS)):
+        for start, gram in enumerate(stretches(said, GRAM_WORDS)):
             if gram in self.grams:
-                met = f"{self.grams[gram]!r}, {quoted(text, start, GRAM_WORDS)}"
+                met = f"{self.grams[gram]!r}, {quoted(text, start, len(gram))}"
                 return f"shares {GRAM_WORDS} words with a known row: {met}"
-        for start, beginning in enumerate(runs(said, SHORTEST_PROMPT_WORDS)):
+        for start, beginning in enumerate(stretches(said, SHORTEST_PROMPT_WORDS)):
             for whole, row_id in self.prompts.get(beginning, ()):
                 if tuple(said[start : start + len(whole)]) == whole:
                     return f"holds a known prompt: {row_id!r}, {quoted(text, start, len(whole))}"
