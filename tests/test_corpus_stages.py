@@ -132,18 +132,48 @@ def test_nothing_left_is_an_error_that_shows_what_became_of_it(tmp_path: Path) -
             load_documents(pinned_documents(str(tmp_path / "bad.txt")))
 
 
+def test_an_error_shows_what_the_stages_before_dropped(tmp_path: Path) -> None:
+    run, site = run_in(tmp_path), tmp_path / "site"
+    site.mkdir()
+    (site / "a.txt").write_text("short")
+    (site / "bad.txt").write_bytes(b"\xff")
+    with asking(run):
+        loaded = load_documents(pinned_documents(str(site)))
+        with pytest.raises(StageError) as raised:
+            segment(loaded, segmentation=Segmentation())
+        answer = {"a": " ".join(f"word{number}" for number in range(150)), "b": "no"}
+        (tmp_path / "seeds.jsonl").write_text(json.dumps({"id": "s", "prompt": "p", "completion": answer["a"]}) + "\n")
+        cut = segment(load_documents(documents_of(tmp_path, answer)), segmentation=Segmentation())
+        once = distinct(cut, duplicates=Duplicates())
+        with pytest.raises(StageError) as clean:
+            decontaminated(once, against=(load_chats(pinned(str(tmp_path / "seeds.jsonl")), answers=True),))
+    assert (
+        "no segment is left. Dropped 1:\n  1: shorter than 600 characters\n"
+        "Before it, load_documents gave 1 and dropped 1\n  1: is in no known encoding"
+    ) in str(raised.value)
+    assert "Dropped 1:\n  1: shares 13 words with a known row: 's'" in str(clean.value)
+    ways = [line for line in str(clean.value).splitlines() if line.startswith("Before it")]
+    assert ways == [
+        "Before it, distinct gave 1 and dropped 0",
+        "Before it, segment gave 1 and dropped 1",
+        "Before it, load_documents gave 2 and dropped 0",
+    ]
+
+
 def test_pages_without_headers_and_too_deep_ones_are_dropped_as_documents(tmp_path: Path) -> None:
     run, site = run_in(tmp_path), tmp_path / "site"
     site.mkdir()
     good = " ".join(f"word{number} is here." for number in range(50))
-    for name, text in {"none.html": "<p>x", "deep.html": "<div>" * 9999, "good.html": f"<h1>x</h1>{good}"}.items():
+    pages = {"none.html": "<p>x", "empty.html": "<hr>", "deep.html": "<div>" * 9999, "good.html": f"<h1>x</h1>{good}"}
+    for name, text in pages.items():
         (site / name).write_text(text)
     with asking(run):
         cut = segment(load_documents(pinned_documents(str(site))), segmentation=Segmentation())
     assert [one.id for one in run.store.rows(cut.key)] == ["good.html#1"]
     assert reasons(run, cut) == {
         "deep.html": "its elements are nested more than 2,000 deep",
-        "none.html": "a document without any text under a header",
+        "empty.html": "a document without any text",
+        "none.html#0": "no header stands above it",
     }
 
 

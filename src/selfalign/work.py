@@ -119,6 +119,14 @@ def dropped_so_far() -> Sequence[Dropped]:
     return _work.get().dropped
 
 
+def how_made(table: Table[Any]) -> tuple[dict[str, Any], list[str]] | None:
+    """The record of a table this call was given, or of one behind it, and why its stage refused rows; None if gone."""
+    store = _work.get().store
+    if not store.has(table.key):
+        return None
+    return store.record(table.key), [one.reason for one in store.dropped(table.key)]
+
+
 def advance(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
     """Tell the one who waits what is done; bodies pass this on to engines and trainers."""
     _work.get().advance(rows=rows, tokens=tokens, step=step)

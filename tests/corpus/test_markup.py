@@ -7,10 +7,12 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
 
 from selfalign.corpus.blocks import Block, pieces
-from selfalign.corpus.html import TooDeep, html_blocks
+from selfalign.corpus.html import html_blocks
 from selfalign.corpus.markdown import markdown_blocks
+from selfalign.corpus.nesting import DEEPEST, TooDeep, check_nesting
 from selfalign.corpus.plain import plain_blocks
 
 PAGE = """<!doctype html><html><head><title>T</title><style>p{}</style></head><body>
@@ -95,6 +97,103 @@ def test_endless_nesting_is_refused_before_it_takes_minutes() -> None:
         html_blocks("<div>" * 200_000)
     html_blocks("<p>x<br>" * 50_000)  # tags that end by themselves are not nested
     assert time.perf_counter() - began < 5
+
+
+FLAT = {
+    "drawings": "<p>x <svg><path/></svg></p>" * 2_100,
+    "a script": "<script>" + "if (i<n) {}" * 2_500 + "</script>",
+    "a script in a script": "<script><!-- <script>" + "<div>" * 2_500 + "</script> --></script>",
+    "a comment": "<!-- " + "<b " * 2_500 + "-->",
+    "links that close themselves": "<wbr/><a/>" * 2_500,
+    "attributes": "<img alt='<div><div>'>" * 2_500,
+    "unclosed formatting": "<p><b>x</p>" * 2_500,
+    "unclosed blocks in cells": "<table>" + "<tr><td><div><span>x" * 2_500 + "</table>",
+    "spans closed by links": "<p><a href=x><span>x</a></p>" * 2_500,
+    "unclosed headers": "<h2>x<p>y" * 2_500,
+    "formulas": "<p><math><mi>x</mi><mspace/></math></p>" * 2_500,
+    "drawings that end in text": "<p><svg><g><div>x</div></p>" * 2_500,
+}
+
+
+@pytest.mark.parametrize("page", FLAT.values(), ids=FLAT)
+def test_a_flat_page_is_read_however_many_tags_it_has(page: str) -> None:
+    assert html_blocks(page + "<p>The end.</p>")[-1].text.endswith("The end.")
+
+
+DEEP = (
+    "<div></b>", "<div/>", "<span><div></span>", "<b><div></b>", "<form><div></form>", "<p><table><td><div></p>",
+    "<x-y></z>", "<svg><desc><div>", "<svg><desc><i/>", "<div><script><!--<script></script></div>--></script>",
+    "<ul><li>", "<table><template><div><td>", "<select><div></p>", "<svg><g a=b/>", "<!--><div>", "<!--!><div>--><div>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", DEEP)
+def test_end_tags_that_close_nothing_hide_no_depth(unit: str) -> None:
+    with pytest.raises(TooDeep, match="nested more than 2,000 deep"):
+        html_blocks(unit * 5_000)
+
+
+def test_formatting_that_is_never_closed_makes_no_page_without_end() -> None:
+    # A parser opens each again in every later paragraph: 100 kB would become a hundred million elements.
+    opened = "".join(f"<p><b id={number}>x" for number in range(1_900))
+    with pytest.raises(TooDeep, match="opened again in each paragraph"):
+        html_blocks(opened + "<p>x" * 20_000)
+    html_blocks("".join(f"<p><b id={number}>x" for number in range(20)) + "<p>x" * 5_000)
+
+
+NAMES = "div p b a font span li ul table td tr button select svg desc h1 x-y nobr form object math mi caption applet dd"
+SOUP = [f"<{end}{name}>" for end in ("", "/") for name in NAMES.split()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([*SOUP, "x", "<g/>", "<b id=@>", "<i class=@>"]), min_size=1, max_size=6))
+def test_what_is_let_through_is_as_shallow_as_promised(unit: list[str]) -> None:
+    page = "".join("".join(unit).replace("@", str(number)) for number in range(2_600))
+    try:
+        check_nesting(page)
+    except TooDeep:
+        return
+    body = LexborHTMLParser(page).body
+    deepest, above, node = 0, 0, body.child if body is not None else None
+    while node is not None:
+        if node.child is not None:
+            node, above = node.child, above + 1
+            deepest = max(deepest, above)
+            continue
+        while node is not None and node.next is None and above:
+            node, above = node.parent, above - 1
+        node = node.next if node is not None else None
+    assert deepest <= 3 * DEEPEST, "parsers put in what tags leave out: a table's body, a row"
+
+
+def test_a_header_ends_where_its_text_does() -> None:
+    assert outline(html_blocks("<h1>A<p>para 1<p>para 2")) == [(1, "A"), (0, "para 1"), (0, "para 2")]
+    assert outline(html_blocks("<h2><div>Install</div><div>Guide</div></h2><p>x")) == [(2, "Install Guide"), (0, "x")]
+    assert outline(html_blocks("<h2><p>Title</p></h2>x")) == [(2, "Title"), (0, "x")]
+    assert outline(html_blocks("<h2>A<ul><li>one<li>two</ul></h2>")) == [(2, "A"), (0, "- one\n- two")]
+    long = "A long text. " * 30
+    assert outline(html_blocks(f"<h1>A<div>{long}</div>")) == [(1, "A"), (0, long.strip())]
+
+
+def test_what_is_hidden_is_left_out_and_what_is_hidden_from_a_reader_of_screens_only_is_not() -> None:
+    page = "<h2 hidden>no</h2><h2>Yes</h2><p>a <span hidden>no</span> <b aria-hidden=true>x²</b></p><p hidden>no</p>"
+    assert outline(html_blocks(page)) == [(2, "Yes"), (0, "a x²")]
+
+
+@pytest.mark.parametrize(
+    ("front", "kept"),
+    [
+        ("---\nAn important paragraph.\nMore.\n---\n", True),
+        ("---\ntitle: x\nMore of a text.\n---\n", True),
+        ("---\ntitle: x\n\n# why\n'a b': >\n  many words\ntags:\n- one\n...\n", False),
+        ("---\n---\n", False),
+    ],
+)
+def test_only_settings_are_front_matter(front: str, kept: bool) -> None:
+    blocks = markdown_blocks(front + "# A\n\ntext")
+    assert outline(blocks)[-2:] == [(1, "A"), (0, "text")]
+    assert (len(blocks) > 2) is kept
+    assert ("important" in front) == any("important" in block.text for block in blocks)
 
 
 def test_markdown_headers_of_both_kinds_and_none_in_code() -> None:

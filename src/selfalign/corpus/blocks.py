@@ -42,9 +42,19 @@ def pieces(blocks: Sequence[Block], *, max_characters: int, before_headers: bool
 
     `before_headers`: the paragraphs that no header stands above are joined to pieces of at most `max_characters`.
     """
-    first_header = next((place for place, block in enumerate(blocks) if block.level), len(blocks))
-    found = list(joined(blocks[:first_header], max_characters)) if before_headers else []
+    found = list(joined(blocks[: first_header(blocks)], max_characters)) if before_headers else []
     return found + list(trees(blocks))
+
+
+def above_headers(blocks: Sequence[Block]) -> list[Piece]:
+    """The paragraphs that no header stands above, as one piece; none without any."""
+    end = first_header(blocks)
+    return [unheaded(blocks, 0, end)] if end else []
+
+
+def first_header(blocks: Sequence[Block]) -> int:
+    """The place of the first header; the number of blocks without one."""
+    return next((place for place, block in enumerate(blocks) if block.level), len(blocks))
 
 
 def trees(blocks: Sequence[Block]) -> Iterator[Piece]:

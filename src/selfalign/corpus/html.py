@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from selfalign.corpus.blocks import Block
+from selfalign.corpus.nesting import check_nesting
 
 # Not `form`: whole pages are wrapped in one. Not `header`: the title of an article stands in it.
 NOT_CONTENT = (
@@ -23,32 +24,28 @@ BREAKING = (
 )
 PARAGRAPHS = frozenset(BREAKING.split())
 LISTS = frozenset(("ul", "ol"))
+# A header holds none of these: one that seems to was never closed, or is the frame of its title.
+NOT_TITLE = "p ul ol dl table blockquote hr form figure section article address main fieldset"
+NO_TITLE = frozenset(NOT_TITLE.split())
+# Ours: a header that is longer, and has lines, was never closed.
+LONGEST_HEADER_CHARACTERS = 200
 LEVELS = {f"h{level}": level for level in range(1, 7)}
 HIDDEN_ROLES = frozenset(("navigation", "search", "banner", "contentinfo", "complementary", "menu", "menubar"))
-# Elements that need an end tag; the others cannot nest by themselves.
-TAG = re.compile(r"<(/?)(?!(?:br|hr|img|input|meta|link|p|li|d[td]|t[dhr]|option|wbr|area|source|col)\b)[a-z]", re.I)
-# The parser's time grows with the square of the depth: 200,000 nested elements take minutes, 2,000 nothing.
-DEEPEST = 2_000
 # The sign behind a header that links to it.
 PERMALINKS = " \n¶§🔗"
 SPACES = re.compile(r"[ \t\n\r\f]+")
 BLANKS_BEFORE_LINE_END = re.compile(r"[ \t]+(?=\n)")
 
 
-class TooDeep(ValueError):
-    """A page whose elements are nested deeper than any page is."""
-
-
 def html_blocks(html: str) -> list[Block]:
     """The headers and paragraphs of a page, in reading order.
 
     Raises:
-        TooDeep: elements are nested more than `DEEPEST` deep.
+        TooDeep: elements are nested deeper than a page's are, or opened again and again.
     """
     from selectolax.lexbor import LexborHTMLParser
 
-    if depth(html) > DEEPEST:
-        raise TooDeep(f"its elements are nested more than {DEEPEST:,} deep")
+    check_nesting(html)
     body = LexborHTMLParser(html).body
     page = Page()
     node: Any = body.child if body is not None else None
@@ -62,7 +59,7 @@ def html_blocks(html: str) -> list[Block]:
             tag = node.tag or ""
             if tag == "-text":
                 page.say(node.text_content or "")
-            elif tag[:1].isalpha() and tag not in IGNORED and not (tag in PARAGRAPHS and hidden(node.attributes)):
+            elif tag[:1].isalpha() and tag not in IGNORED and not hidden(tag, node.attributes):
                 page.enter(tag)
                 above.append((node, tag))
                 node = node.child
@@ -72,22 +69,15 @@ def html_blocks(html: str) -> list[Block]:
     return page.blocks
 
 
-def depth(html: str) -> int:
-    """How deep elements may be nested at most; 0 for a page with too few tags to be deep."""
-    if html.count("<") <= DEEPEST:
-        return 0
-    deepest = now = 0
-    for tag in TAG.finditer(html):
-        now = max(0, now - 1) if tag[1] else now + 1
-        deepest = max(deepest, now)
-    return deepest
+def hidden(tag: str, attributes: dict[str, str | None]) -> bool:
+    """Whether an element says that it is not shown, or is no part of the content.
 
-
-def hidden(attributes: dict[str, str | None]) -> bool:
-    """Whether an element says that it is not shown, or is no part of the content."""
-    return bool(attributes) and (
-        "hidden" in attributes or attributes.get("aria-hidden") == "true" or attributes.get("role") in HIDDEN_ROLES
-    )
+    Within a line only the first counts: what is hidden from screen readers there (a formula drawn in letters) is shown.
+    """
+    if not attributes:
+        return False
+    no_content = attributes.get("aria-hidden") == "true" or attributes.get("role") in HIDDEN_ROLES
+    return "hidden" in attributes or (tag in PARAGRAPHS and no_content)
 
 
 class Page:
@@ -120,7 +110,7 @@ class Page:
         elif tag == "pre":
             self.end_paragraph()
             self.code += 1
-        elif tag in PARAGRAPHS and not self.level:
+        elif tag in PARAGRAPHS and not self.within_header(tag):
             self.pause()
             if tag in LISTS:
                 self.items.append(1 if tag == "ol" else None)
@@ -140,7 +130,9 @@ class Page:
         elif tag == "pre":
             self.end_paragraph()
             self.code = max(0, self.code - 1)
-        elif tag in PARAGRAPHS and not self.level:
+        elif tag in PARAGRAPHS and self.level:
+            self.end_line()
+        elif tag in PARAGRAPHS:
             if tag in LISTS and self.items:
                 self.items.pop()
             self.pause()
@@ -149,8 +141,22 @@ class Page:
         elif tag == "code" and not self.code:
             self.parts.append("`")
 
+    def within_header(self, tag: str) -> bool:
+        """Whether a block belongs to the header that is open, if one is; else the header ends before it."""
+        if self.level and tag in NO_TITLE:
+            if "".join(self.parts).strip(" \n`"):
+                self.end_paragraph()
+            else:
+                self.parts.clear()  # or a hostile page has them joined again and again
+        if self.level:
+            self.end_line()
+        return self.level > 0
+
     def mark(self, tag: str) -> None:
         """What stands before an item of a list, a row or a cell."""
+        if self.level:
+            self.end_line()
+            return
         if tag in ("li", "tr"):
             self.end_line()
         if tag == "li":
@@ -180,8 +186,12 @@ class Page:
         text, linked, level = "".join(self.parts), self.linked, self.level
         self.parts, self.linked, self.level = [], 0, 0
         if level:
-            self.blocks.append(Block(" ".join(text.replace("`", "").strip(PERMALINKS).split()), level, linked))
-        elif text.strip():
+            title, text = text, ""
+            if len(title) > LONGEST_HEADER_CHARACTERS:
+                title, _, text = title.strip().partition("\n")
+            title = " ".join(title.replace("`", "").strip(PERMALINKS).split())
+            self.blocks.append(Block(title, level, 0 if text else linked))
+        if text.strip():
             self.blocks.append(Block(fenced(text) if self.code else tidy(text), 0, linked))
 
 

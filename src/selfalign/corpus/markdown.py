@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 # Settings of a page, not text; the line below would make a header of them.
-FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.+\n){0,500}?---[ \t]*(?:\n|\Z)")
+# Only lines of `key: value`, lists, comments and what is indented under them: else it is a text between two rules.
+SETTING = r"""(?:[\w.\-]+[ \t]*:(?:[ \t].*)?|["'][^"'\n]+["'][ \t]*:.*|[ \t]+.*|-[ \t].*|\#.*)?"""
+FRONT_MATTER = re.compile(rf"\A---[ \t]*\n(?:(?!---|\.\.\.){SETTING}\n){{0,500}}+(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 LINK = re.compile(r"!?\[[^\]\n]{0,1000}\]\([^)\n]{0,2000}\)")
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from selfalign.corpus.blocks import Block, Piece, pieces
+from selfalign.corpus.blocks import Block, Piece, above_headers, pieces
 from selfalign.corpus.filters import boilerplate_fault, header_fault, length_fault, repetition_fault
-from selfalign.corpus.html import TooDeep, html_blocks
+from selfalign.corpus.html import html_blocks
 from selfalign.corpus.markdown import markdown_blocks
+from selfalign.corpus.nesting import TooDeep
 from selfalign.corpus.plain import plain_blocks
 from selfalign.errors import RecipeError
 from selfalign.types import Text
@@ -29,6 +30,8 @@ MARKUPS: dict[str, Markup] = {
     "txt": "text",
     "rst": "text",
 }
+BYTE_ORDER_MARK = "\ufeff"
+UNHEADED = "no header stands above it"
 LINE_ENDS = re.compile(r"\r\n?")
 
 
@@ -67,18 +70,22 @@ class Verdict(NamedTuple):
 
 
 def segments(document: Text, segmentation: Segmentation) -> list[Verdict]:
-    """Every segment of a document in reading order, each with its verdict; none when it has no text under a header.
+    """Every segment of a document in reading order, each with its verdict; none when it has no text.
 
-    A segment is called after its document and its number in it, so other settings change no id.
+    A segment is called after its document and its number in it, so other settings change no id. What stands above the
+    first header of a page is no segment to the paper; it is number 0, refused with this reason. Other kinds of text
+    often have no headers at all, so there it is cut into segments too.
 
     Raises:
         TooDeep: the markup is nested deeper than any page is.
     """
     markup = markup_of(document, segmentation)
-    blocks = READERS[markup](LINE_ENDS.sub("\n", document.text))
+    blocks = READERS[markup](LINE_ENDS.sub("\n", document.text.lstrip(BYTE_ORDER_MARK)))
     found = pieces(blocks, max_characters=segmentation.max_characters, before_headers=markup != "html")
     faults = [fault_of(piece, segmentation) for piece in found]
-    ids = [f"{document.id}#{number}" for number in range(1, len(found) + 1)]
+    above = above_headers(blocks) if markup == "html" else []
+    found, faults = [*above, *found], [*[UNHEADED] * len(above), *faults]
+    ids = [f"{document.id}#{number}" for number in range(1 - len(above), len(found) + 1 - len(above))]
     if segmentation.nested != "keep":
         faults = one_of_nested(found, faults, ids, largest=segmentation.nested == "largest")
     return [

@@ -7,13 +7,13 @@ documents and of what the seeds and the evaluation hold. Every row refused is ke
 from __future__ import annotations
 
 import heapq
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from selfalign.corpus.contamination import Known
 from selfalign.corpus.duplicates import Duplicates, Index
-from selfalign.corpus.html import TooDeep
+from selfalign.corpus.nesting import TooDeep
+from selfalign.corpus.reasons import reasons_in_words
 from selfalign.corpus.segmentation import Segmentation, segments
 from selfalign.corpus.words import excerpt
 from selfalign.data.documents import expected, read_documents
@@ -21,14 +21,15 @@ from selfalign.errors import RecipeError, StageError
 from selfalign.keys import seed_of
 from selfalign.stage import Size, stage
 from selfalign.types import Source, Table, Text
-from selfalign.work import advance, drop, dropped_so_far, in_shards, note, rows
+from selfalign.work import advance, drop, dropped_so_far, how_made, in_shards, note, rows
 
 CHARACTERS_PER_TOKEN = 4
 DOCUMENTS_AT_ONCE = 64
 SEGMENTS_AT_ONCE = 1_000
 # Headers have six levels: where nested segments are kept, a paragraph is in so many at most.
 HEADER_LEVELS = 6
-MOST_REASONS = 12
+# The arguments under which these stages are given the rows they choose from.
+MADE_OF = ("documents", "texts")
 
 SizeOf = Callable[[Any], Size]
 
@@ -60,7 +61,7 @@ def segments_size(size: SizeOf, *, documents: Table[Text], segmentation: Segment
     return Size(rows=tokens * CHARACTERS_PER_TOKEN // segmentation.min_characters + 1, answer_tokens=tokens)
 
 
-@stage(version=1, needs="driver", expect=segments_size)
+@stage(version=2, needs="driver", expect=segments_size)
 def segment(documents: Table[Text], *, segmentation: Segmentation) -> Iterator[Text]:
     """The segments of documents that pass Humpback's filters (A1; v3, App. E), in reading order.
 
@@ -73,7 +74,7 @@ def segment(documents: Table[Text], *, segmentation: Segmentation) -> Iterator[T
             yield from good_segments(document, segmentation)
         advance(rows=len(shard))
 
-    yield from some_of(in_shards(rows(documents), work_on, size=DOCUMENTS_AT_ONCE), "segment")
+    yield from some_of(in_shards(rows(documents), work_on, size=DOCUMENTS_AT_ONCE), "segment", of=documents)
 
 
 def good_segments(document: Text, segmentation: Segmentation) -> Iterator[Text]:
@@ -84,7 +85,7 @@ def good_segments(document: Text, segmentation: Segmentation) -> Iterator[Text]:
         refuse(document.id, str(error))
         return
     if not verdicts:
-        refuse(document.id, "a document without any text under a header")
+        refuse(document.id, "a document without any text")
     for verdict in verdicts:
         if verdict.fault is None:
             yield verdict.segment
@@ -100,7 +101,7 @@ def texts_size(size: SizeOf, *, texts: Table[Text], **_: Any) -> Size:
     return size(texts)
 
 
-@stage(version=1, needs="driver", expect=texts_size)
+@stage(version=2, needs="driver", expect=texts_size)
 def distinct(texts: Table[Text], *, duplicates: Duplicates) -> Iterator[Text]:
     """The texts that repeat none before them, exactly or nearly; of equals the first is kept.
 
@@ -131,10 +132,10 @@ def distinct(texts: Table[Text], *, duplicates: Duplicates) -> Iterator[Text]:
                 index.keep(text.id, text.text)
             yield text
 
-    yield from some_of(kept(), "text")
+    yield from some_of(kept(), "text", of=texts)
 
 
-@stage(version=1, needs="driver", expect=texts_size)
+@stage(version=2, needs="driver", expect=texts_size)
 def decontaminated(texts: Table[Text], *, against: tuple[Table[Any], ...]) -> Iterator[Text]:
     """The texts that hold nothing of the prompts and answers of other tables (chats, instructions, pairs, texts).
 
@@ -159,7 +160,7 @@ def decontaminated(texts: Table[Text], *, against: tuple[Table[Any], ...]) -> It
                 refuse(text.id, met)
         advance(rows=len(shard))
 
-    yield from some_of(in_shards(rows(texts), work_on, size=SEGMENTS_AT_ONCE), "text")
+    yield from some_of(in_shards(rows(texts), work_on, size=SEGMENTS_AT_ONCE), "text", of=texts)
 
 
 def said_in(row: Any) -> Iterator[tuple[str, bool]]:
@@ -199,7 +200,7 @@ def sampled(texts: Table[Text], *, count: int, seed: int) -> Iterator[Text]:
     drawn = set(heapq.nsmallest(count, ((seed_of(seed, text.id), text.id) for text in rows(texts))))
     chosen = {row_id for _, row_id in drawn}
     note("drawn_of", sum(1 for _ in rows(texts)))
-    yield from some_of((text for text in rows(texts) if text.id in chosen), "text")
+    yield from some_of((text for text in rows(texts) if text.id in chosen), "text", of=texts)
 
 
 # -------------------------------------------------------------------------------------------- reasons
@@ -211,27 +212,33 @@ def refuse(row_id: str, reason: str) -> None:
     drop(row_id, f"{excerpt(kind, 300)}{colon}{excerpt(about, 300)}")
 
 
-def some_of(made: Iterable[Text], what: str) -> Iterator[Text]:
-    """What is made, if it is anything.
+def some_of(made: Iterable[Text], what: str, *, of: Table[Text] | None = None) -> Iterator[Text]:
+    """What is made `of` a table, if it is anything.
 
     Raises:
-        StageError: it is nothing; shows what became of it.
+        StageError: it is nothing; shows what became of it, in this stage and in those before.
     """
     empty = True
     for text in made:
         empty = False
         yield text
     if empty:
-        raise StageError(f"no {what} is left. {funnel()}")
+        raise StageError(f"no {what} is left. {funnel(of)}")
 
 
-def funnel() -> str:
-    """How many rows this call dropped, by kind of reason, the commonest first."""
-    kinds = Counter(one.reason.partition(": ")[0] for one in dropped_so_far()).most_common()
-    if not kinds:
-        return "Nothing was dropped: there was nothing to begin with"
-    listed = [f"\n  {count:,}: {kind}" for kind, count in kinds[:MOST_REASONS]]
-    more = sum(count for _, count in kinds[MOST_REASONS:])
-    return f"Dropped {sum(count for _, count in kinds):,}:" + "".join(
-        listed + ([f"\n  {more:,}: other"] if more else [])
-    )
+def funnel(given: Table[Text] | None) -> str:
+    """How many rows this call dropped, and each call on the way to the table it was given, by kind of reason."""
+    here = [one.reason for one in dropped_so_far()]
+    told = [f"Dropped {len(here):,}:{listed(here)}" if here else "Nothing was dropped: there was nothing to begin with"]
+    while given is not None and (known := how_made(given)) is not None:
+        record, reasons = known
+        told.append(
+            f"Before it, {record['stage']} gave {record['rows']:,} and dropped {len(reasons):,}{listed(reasons)}"
+        )
+        given = next((Table(value["table"]) for name in MADE_OF if (value := record["arguments"].get(name))), None)
+    return "\n".join(told)
+
+
+def listed(reasons: Sequence[str]) -> str:
+    """Reasons by kind, a line each."""
+    return "".join(f"\n  {count:,}: {reason}" for reason, count in reasons_in_words(reasons, shorten=excerpt))
