@@ -19,42 +19,19 @@ from pathlib import Path
 import selfalign.stages
 from selfalign.stage import Stage
 
+# Packages of pure code that decides what stages give, whole; and single modules.
+PACKAGES = ("corpus", "grading", "measures", "selection")
 SHARED = (
     "selfalign.types",
     "selfalign.render",
     *(
-        f"selfalign.corpus.{name}"
-        for name in (
-            "blocks",
-            "contamination",
-            "duplicates",
-            "filters",
-            "html",
-            "markdown",
-            "plain",
-            "segmentation",
-            "words",
+        module.name
+        for package in PACKAGES
+        for module in pkgutil.iter_modules(
+            importlib.import_module(f"selfalign.{package}").__path__, f"selfalign.{package}."
         )
     ),
     "selfalign.data.python_docs",
-    *(f"selfalign.grading.{name}" for name in ("parsing", "rubrics", "scores")),
-    "selfalign.measures.diversity",
-    "selfalign.measures.health",
-    "selfalign.measures.house_style",
-    "selfalign.measures.languages",
-    "selfalign.measures.verifiers",
-    *(
-        f"selfalign.selection.{name}"
-        for name in (
-            "blocks",
-            "by_score",
-            "clusters",
-            "covering",
-            "facility_location",
-            "k_center",
-            "space",
-        )
-    ),
     "selfalign.trainers.batches",
     "selfalign.trainers.losses",
     "selfalign.trainers.schedule",

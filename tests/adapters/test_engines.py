@@ -413,6 +413,8 @@ ARCHITECTURES = {
     "sliding windows": ("MistralConfig", {**SMALL, **SHORT, "sliding_window": 8}),
     "capped logits": ("Gemma2Config", {**SMALL, **SHORT, "sliding_window": 8, "final_logit_softcapping": 3.0}),
     "scaled logits": ("CohereConfig", {**SMALL, "max_position_embeddings": 256, "initializer_range": 0.2}),
+    "biased projections": ("Qwen2Config", {**SMALL, "num_key_value_heads": 2, "initializer_range": 0.2}),
+    "normed queries": ("Qwen3Config", {**SMALL, **SHORT}),
     "learned positions": (
         "GPT2Config",
         {"vocab_size": 261, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256},
@@ -440,6 +442,25 @@ def test_other_architectures_agree_with_the_library(tiny: Path, tmp_path: Path, 
         sequence = rendered(tokenizer, row, Rendering())
         expected = plain_score(model, sequence.ids, sequence.loss, sequence.attention)
         assert score.log_probability == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "common"),
+    [("LlamaConfig", True), ("MistralConfig", True), ("Qwen2Config", True), ("Qwen3Config", True),
+     ("CohereConfig", False), ("Gemma2Config", False)],
+)  # fmt: skip
+def test_layers_of_the_common_form_are_fused_and_compute_the_same(name: str, common: bool) -> None:
+    from selfalign.engines.fused_layers import fused
+
+    torch.manual_seed(1)
+    config = getattr(transformers, name)(**{**SMALL, **SHORT}, pad_token_id=0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    ids = torch.randint(0, 261, (3, 20))
+    with torch.inference_mode():
+        expected = model(input_ids=ids).logits
+        assert fused(model) is common
+        torch.testing.assert_close(model(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-4)
+    assert type(model.base_model.layers[0]).__name__.startswith("Fused") is common
 
 
 @pytest.mark.slow

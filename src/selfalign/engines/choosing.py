@@ -17,18 +17,13 @@ from typing import Any
 
 import torch
 
-from selfalign.engines.decode import context_of
-from selfalign.engines.growing_cache import growing_cache
-from selfalign.engines.scoring import batches, logit_chunks, padded, pass_limit
+from selfalign.engines.prefix import Ids, Prefix, common_prefix, context_of, inputs_after, shared_length
+from selfalign.engines.scoring import batches, logit_chunks, pass_limit
 from selfalign.errors import EngineError
-from selfalign.ports import Rendered
 
-# A shorter common beginning is not worth a pass of its own.
-PREFIX_WORTH_TOKENS = 8
 # What is left of a probability when its longer options took all of it, up to rounding: keeps logarithms finite.
 SMALLEST_REST = 2.0**-52
 
-Ids = tuple[int, ...]
 # The token written after some tokens of an option.
 Turn = tuple[Ids, int]
 
@@ -77,15 +72,6 @@ def forked(written: Ids, continued: Sequence[Ids]) -> Fork:
         for tail in tails
     ]
     return Fork(written[:start], tuple(sorted(paths)), tuple(turns), tuple(after))
-
-
-def shared_length(sequences: Sequence[Ids]) -> int:
-    """How many tokens sequences have in common at their beginning."""
-    low, high = min(sequences), max(sequences)
-    for place, (one, other) in enumerate(zip(low, high, strict=False)):
-        if one != other:
-            return place
-    return min(len(low), len(high))
 
 
 def option_values(fork: Fork, values: dict[Turn, float]) -> tuple[float, ...]:
@@ -168,52 +154,6 @@ def capped(groups: Iterator[list[int]], rows_at_once: int) -> Iterator[list[int]
     for group in groups:
         for start in range(0, len(group), rows_at_once):
             yield group[start : start + rows_at_once]
-
-
-# ---------------------------------------------------------------------------------- the common beginning
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """Tokens that all rows begin with, and each layer's keys and values [1, heads, T, D] for them."""
-
-    ids: Ids
-    states: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
-
-
-def common_prefix(model: Any, sequences: Sequence[Ids], places: Sequence[int], tokens_at_once: int) -> Prefix:
-    """What all sequences begin with before the first place (index) of interest, read once; nothing if it saves little.
-
-    Only where every layer is full attention: see `growing_cache`.
-    """
-    cache: Any
-    cache, plain = growing_cache(model.config)
-    length = min(shared_length(sequences), min(places)) if len(sequences) > 1 and plain else 0
-    if length < PREFIX_WORTH_TOKENS:
-        return Prefix(())
-    ids_NT = torch.tensor([sequences[0][:length]], device=model.device)
-    for piece_NT in torch.split(ids_NT, tokens_at_once, dim=1):
-        model.base_model(input_ids=piece_NT, past_key_values=cache, use_cache=True)
-    return Prefix(sequences[0][:length], tuple((layer.keys, layer.values) for layer in cache.layers))
-
-
-def inputs_after(model: Any, prefix: Prefix, rest: Sequence[Ids]) -> dict[str, Any]:
-    """What a forward pass over right-padded sequences takes, each following the common beginning."""
-    inputs = padded([Rendered(ids, (), (True,) * len(ids)) for ids in rest], model.device)
-    if not prefix.ids:
-        return inputs
-    cache: Any
-    cache, _ = growing_cache(model.config)
-    for layer, (keys, values) in zip(cache.layers, prefix.states, strict=True):
-        layer.update(keys.expand(len(rest), -1, -1, -1), values.expand(len(rest), -1, -1, -1))
-    before_NT = inputs["attention_mask"].new_ones(len(rest), len(prefix.ids))
-    return {
-        "input_ids": inputs["input_ids"],
-        "attention_mask": torch.cat([before_NT, inputs["attention_mask"]], dim=1),
-        "position_ids": inputs["position_ids"] + len(prefix.ids),
-        "past_key_values": cache,
-        "use_cache": True,
-    }
 
 
 # --------------------------------------------------------------------------------------------- one pass

@@ -6,6 +6,7 @@ reordering is done once. Results differ from `F.linear` in the last bits only, a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -29,14 +30,23 @@ class PackedLinear(nn.Linear):
         return product
 
 
-def quicken(model: nn.Module) -> None:
-    """Make a model's linear layers quick for few rows; its weights and their ties stay as they are."""
-    layers = [module for module in model.modules() if type(module) is nn.Linear]
+def packed(weight: torch.Tensor) -> Any:
+    """A weight [out, in] reordered for products with few rows."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS_HINT)
+
+
+def fits_twice(model: nn.Module) -> bool:
+    """Whether this machine has the reordered products, and a model is small enough for second copies of its weights."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     size = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
     available: Any = torch.backends.mkldnn.is_available  # it has no annotations
-    if size > COPIED_BYTES or not available():
-        return
-    for layer in layers:
-        packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS_HINT)
-        layer.__class__ = PackedLinear
-        layer.packed = packed
+    return size <= COPIED_BYTES and bool(available())
+
+
+def quicken(model: nn.Module, *, but: Collection[nn.Module] = ()) -> None:
+    """Make a model's linear layers quick for few rows, those of `but` excepted; weights and ties stay as they are."""
+    left_out = {id(module) for one in but for module in one.modules()}
+    for layer in model.modules():
+        if type(layer) is nn.Linear and id(layer) not in left_out:
+            layer.__class__ = PackedLinear
+            layer.packed = packed(layer.weight)

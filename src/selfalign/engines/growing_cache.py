@@ -41,18 +41,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the librar
             self.room_keys, self.room_values = self.room_keys[beam_idx], self.room_values[beam_idx]
             self.show(total)
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Let every row stand `repeats` times."""
-        if total := self.get_seq_length():
-            self.room_keys = self.room_keys.repeat_interleave(repeats, dim=0)
-            self.room_values = self.room_values.repeat_interleave(repeats, dim=0)
-            self.show(total)
-
 
 def with_room(states: torch.Tensor, total: int) -> torch.Tensor:
-    """A buffer for `total` tokens and some more, that begins with `states`."""
+    """A buffer for `total` tokens and some more, that begins with `states`. The rest is zero: unseen is not unread."""
     rows, heads, tokens, size = states.shape
-    room = states.new_empty(rows, heads, total + total // 4 + SPARE_TOKENS, size)
+    room = states.new_zeros(rows, heads, total + total // 4 + SPARE_TOKENS, size)
     room[:, :, :tokens] = states
     return room
 

@@ -17,9 +17,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from selfalign.engines.choosing import Fork, choices, forked
-from selfalign.engines.cpu_linear import quicken
-from selfalign.engines.decode import Limits, Prompt, context_of, decode
+from selfalign.engines.cpu_linear import fits_twice, quicken
+from selfalign.engines.decode import Limits, Prompt, decode
 from selfalign.engines.embedding import embeddings, sequences_to_read
+from selfalign.engines.fused_layers import fused
+from selfalign.engines.prefix import context_of
 from selfalign.engines.scoring import answer_log_probabilities, head_is_plain, is_causal
 from selfalign.engines.unsureness import uncertainties
 from selfalign.errors import EngineError
@@ -113,8 +115,8 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
         model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **source)
         model = model.to(device).eval().requires_grad_(False)
-        if device.type == "cpu" and dtype == torch.float32:
-            quicken(model)
+        if device.type == "cpu" and dtype == torch.float32 and fits_twice(model):
+            quicken(model, but=model.base_model.layers if fused(model) else ())
         config = AutoConfig.from_pretrained(str(folder), **source)  # a model's own says nothing of the half left out
         decoder_only = not config.is_encoder_decoder and is_causal(model)
         return Loaded(name, model, tokenizer, stop_ids(model, tokenizer), head_is_plain(model), decoder_only)
@@ -178,6 +180,7 @@ class OpenedModel:
                 sampling=sampling,
                 stop_ids=self.loaded.stop_ids,
                 limits=limits,
+                plain_head=self.loaded.plain_head,
                 advance=advance,
             )
         return [self.continuation(ids) for ids in written]

@@ -1,8 +1,8 @@
 """Scores that a text states of itself. Pure.
 
-A grader copies them: on the gold set, SmolLM2's expected score of 1 to 5 rises from 3.3 to 4.7 when `Score: 5` stands
-at the end of an answer, whatever the answer is, and a rubric that says not to believe it changes nothing. Texts from
-the web hold such lines (reviews, forums), so they would be kept first. A row in which one is found is not graded.
+A grader copies them: `python benchmarks/grading_claims.py` appends such lines to gold answers, and the expected score
+of SmolLM2 rises with every one, whatever the answer is; a rubric that says not to believe them changes nothing. Texts
+from the web hold such lines (reviews, forums) and would be kept first. A row in which one is found is not graded.
 """
 
 from __future__ import annotations
