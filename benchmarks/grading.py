@@ -4,7 +4,8 @@
     python benchmarks/grading.py --rows 32 --repeats 3 --max-new-tokens 128
 
 Every form sees the same rows in the same repeat. `full prompts` is the distribution with the rubric read anew for every
-row, one call a row; the reasons of a grader that ends early cost less than their limit, so the tokens it wrote are printed beside.
+row, one call a row; the reasons of a grader that ends early cost less than their limit, so the tokens it wrote are
+printed beside.
 """
 
 from __future__ import annotations

@@ -140,6 +140,7 @@ def played(
     passages: int = PASSAGES,
     steps: int | None = None,
 ) -> Played:
+    table = STEPS if steps is None else [[SEED_PAIRS, steps, 4]]
     method = {
         "name": "humpback", "base": base, "seeds": str(folder / f"seeds-{seed}.jsonl"),
         "corpus": str(folder / f"corpus-{seed}.jsonl"), "segments": passages,
@@ -148,7 +149,7 @@ def played(
         "sampling": {"max_new_tokens": 24, "temperature": 0.7, "top_p": 0.9},
         "grading": {"rubric": asdict(RUBRIC), "reading": "distribution"},
         "threshold": 1.0, "kept_share": kept_share, "rendering": {"max_length": 512, "prompt": "chat"},
-        "optimisation": {"learning_rate": 1e-3, "steps_by_examples": STEPS if steps is None else [[SEED_PAIRS, steps, 4]]},
+        "optimisation": {"learning_rate": 1e-3, "steps_by_examples": table},
         "seed": seed,
     }  # fmt: skip
     path = recipe(folder, name, method, split, rendering={"suffix": BOTH_TAGS})

@@ -134,7 +134,7 @@ def run_fused(
     position_embeddings: Any = None,
     **_: Any,
 ) -> torch.Tensor:
-    """A layer's `forward`: `hidden_states` [N, T, H] → [N, T, H]; `attention_mask` as transformers makes it for sdpa."""
+    """A layer's `forward`: `hidden_states` [N, T, H] → [N, T, H]; the mask as transformers makes it for sdpa."""
     parts: Parts = layer.fused_parts
     rows, tokens = hidden_states.shape[:2]
     with one_thread(rows * tokens):
