@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from selfalign.engines.prefix import Ids, Prefix, common_prefix, context_of, inputs_after, shared_length
-from selfalign.engines.scoring import batches, logit_chunks, pass_limit
+from selfalign.engines.passes import batches, logit_chunks, pass_limit
+from selfalign.engines.prefix import Ids, Prefix, common_prefix, context_of, inputs_after, plainly, shared_length
 from selfalign.errors import EngineError
 
 # What is left of a probability when its longer options took all of it, up to rounding: keeps logarithms finite.
@@ -185,7 +185,9 @@ def read_turns(
         reads_at.setdefault((read.sequence, read.place), []).append(read)
     row_A, from_A = (torch.tensor(side, device=model.device) for side in zip(*reads_at, strict=True))
     here = iter(reads_at.values())
-    for logits_AV in logit_chunks(model, inputs_after(model, prefix, rest), row_A, from_A, plain_head=plain_head):
+    for logits_AV in logit_chunks(
+        model, inputs_after(model, prefix, [plainly(ids) for ids in rest]), row_A, from_A, plain_head=plain_head
+    ):
         logs_AV = logits_AV.log_softmax(dim=-1)
         some = [(place, read) for place in range(len(logs_AV)) for read in next(here)]
         place_R = torch.tensor([place for place, _ in some], device=model.device)

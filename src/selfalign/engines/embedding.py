@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from selfalign.engines.scoring import batches, distinct, padded, pass_limit
+from selfalign.engines.passes import batches, distinct, padded, pass_limit
 from selfalign.errors import EngineError
 from selfalign.ports import Rendered
 from selfalign.render import prompt_ids, rendered

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from selfalign.engines.growing_cache import growing_cache
-from selfalign.engines.scoring import padded
+from selfalign.engines.passes import padded
 from selfalign.ports import Rendered
 
 # A shorter common beginning is not worth a pass of its own.
@@ -45,9 +45,14 @@ def common_prefix(model: Any, sequences: Sequence[Ids], places: Sequence[int], t
     return Prefix(sequences[0][:length], tuple((layer.keys, layer.values) for layer in cache.layers))
 
 
-def inputs_after(model: Any, prefix: Prefix, rest: Sequence[Ids]) -> dict[str, Any]:
+def plainly(ids: Ids) -> Rendered:
+    """Tokens that all later ones may look at, none of them a target."""
+    return Rendered(ids, (), (True,) * len(ids))
+
+
+def inputs_after(model: Any, prefix: Prefix, rest: Sequence[Rendered]) -> dict[str, Any]:
     """What a forward pass over right-padded sequences takes, each following the common beginning."""
-    inputs = padded([Rendered(ids, (), (True,) * len(ids)) for ids in rest], model.device)
+    inputs = padded(rest, model.device)
     if not prefix.ids:
         return inputs
     cache: Any

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from selfalign.engines.passes import HEAD_ROWS, batches, logit_chunks, pass_limit
+from selfalign.engines.prefix import Prefix, common_prefix, inputs_after
 from selfalign.errors import EngineError
 from selfalign.ports import Rendered
-
-HEAD_ROWS = 256
-# On a CPU larger passes are no faster, and progress would be seen more rarely than once a second.
-CPU_TOKENS_AT_ONCE = 1024
 
 
 @torch.inference_mode()
@@ -64,11 +62,14 @@ def answer_log_probabilities(
     Raises:
         EngineError: a score is not finite, or an answer has no token before it to be predicted from.
     """
-    limit = pass_limit(model, tokens_at_once)
+    first_places = [max(0, sequence.prompt_length - 1) for sequence in sequences]
+    prefix = common_prefix(model, [seen_ids(sequence) for sequence in sequences], first_places, tokens_at_once)
+    rest = [without(prefix, sequence) for sequence in sequences]
     sums = [0.0] * len(sequences)
-    for rows in batches([len(sequence.ids) for sequence in sequences], limit):
-        batch = [sequences[row] for row in rows]
-        for row, value in zip(rows, batch_log_probabilities(model, batch, plain_head=plain_head), strict=True):
+    for rows in batches([len(sequence.ids) for sequence in rest], pass_limit(model, tokens_at_once)):
+        batch = [rest[row] for row in rows]
+        values = batch_log_probabilities(model, prefix, batch, plain_head=plain_head)
+        for row, value in zip(rows, values, strict=True):
             if not math.isfinite(value):
                 raise EngineError(
                     f"row {names[row]!r}: the model's logits are not finite, so its score is {value}; its weights are "
@@ -79,51 +80,20 @@ def answer_log_probabilities(
     return sums
 
 
-def pass_limit(model: Any, tokens_at_once: int) -> int:
-    """How many tokens a forward pass takes."""
-    return min(tokens_at_once, CPU_TOKENS_AT_ONCE) if model.device.type == "cpu" else tokens_at_once
+def seen_ids(sequence: Rendered) -> tuple[int, ...]:
+    """A sequence's tokens before the first that others may not look at: only they can be read for all rows at once."""
+    return sequence.ids if all(sequence.attention) else sequence.ids[: sequence.attention.index(False)]
 
 
-def distinct(sequences: Sequence[Rendered]) -> tuple[list[Rendered], list[list[int]]]:
-    """The different ones among sequences, and for each the rows that are equal to it."""
-    rows: dict[Rendered, list[int]] = {}
-    for row, sequence in enumerate(sequences):
-        rows.setdefault(sequence, []).append(row)
-    return list(rows), list(rows.values())
+def without(prefix: Prefix, sequence: Rendered) -> Rendered:
+    """What of a sequence follows the common beginning."""
+    start = len(prefix.ids)
+    return Rendered(sequence.ids[start:], sequence.loss[start:], sequence.attention[start:])
 
 
-def batches(lengths: Sequence[int], limit: int) -> Iterator[list[int]]:
-    """Rows sorted by length, in groups whose padded size stays within `limit` tokens (one row may exceed it)."""
-    group: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        if group and (len(group) + 1) * lengths[row] > limit:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
-
-
-def padded(batch: Sequence[Rendered], device: torch.device) -> dict[str, Any]:
-    """What a forward pass over right-padded sequences takes."""
-    rows, width = len(batch), max(len(sequence.ids) for sequence in batch)
-    ids_NT = torch.zeros(rows, width, dtype=torch.long)
-    seen_NT = torch.zeros(rows, width, dtype=torch.long)
-    for row, sequence in enumerate(batch):
-        length = len(sequence.ids)
-        ids_NT[row, :length] = torch.tensor(sequence.ids)
-        seen_NT[row, :length] = torch.tensor(sequence.attention)
-    return {
-        "input_ids": ids_NT.to(device),
-        "attention_mask": seen_NT.to(device),
-        "position_ids": torch.arange(width, device=device).expand(rows, width),
-        "use_cache": False,
-    }
-
-
-def batch_log_probabilities(model: Any, batch: Sequence[Rendered], *, plain_head: bool) -> list[float]:
+def batch_log_probabilities(model: Any, prefix: Prefix, batch: Sequence[Rendered], *, plain_head: bool) -> list[float]:
     """One forward pass over right-padded sequences; gives each one's answer log-probability."""
-    inputs = padded(batch, model.device)
+    inputs = inputs_after(model, prefix, batch)
     target_NT = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool)
     for row, sequence in enumerate(batch):
         target_NT[row, : len(sequence.loss)] = torch.tensor(sequence.loss)
@@ -153,22 +123,3 @@ def token_log_probabilities(
         chosen_A = logits_AV.gather(1, chunk_A[:, None])[:, 0]
         values.append((chosen_A - logits_AV.logsumexp(dim=-1)).double())
     return torch.cat(values)
-
-
-def logit_chunks(
-    model: Any, inputs: dict[str, Any], row_A: torch.Tensor, from_A: torch.Tensor, *, plain_head: bool
-) -> Iterator[torch.Tensor]:
-    """The logits at place `from_A` of row `row_A` in float32, `HEAD_ROWS` places at a time: [at most HEAD_ROWS, V]."""
-    if plain_head:
-        states_AD = model.base_model(**inputs).last_hidden_state[row_A, from_A]
-        head = model.get_output_embeddings()
-    else:
-        # the model's own head, at the places that some row is asked for
-        first = int(from_A.min())
-        states_AD = model(
-            **inputs, logits_to_keep=torch.arange(first, int(from_A.max()) + 1, device=model.device)
-        ).logits
-        states_AD = states_AD[row_A, from_A - first]
-        head = torch.nn.Identity()
-    for some_AD in torch.split(states_AD, HEAD_ROWS):
-        yield head(some_AD).float()

@@ -15,8 +15,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from selfalign.engines.growing_cache import growing_cache, with_room
-from selfalign.engines.prefix import common_prefix, context_of, inputs_after
-from selfalign.engines.scoring import batches, logit_chunks, pass_limit
+from selfalign.engines.passes import batches, logit_chunks, pass_limit
+from selfalign.engines.prefix import common_prefix, context_of, inputs_after, plainly
 
 
 class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the library's class hook has no annotations
@@ -98,7 +98,7 @@ class Slots:
 
     def read(self, rest: Sequence[tuple[int, ...]]) -> None:
         """One forward pass over prompts that follow the common beginning."""
-        inputs = inputs_after(self.model, self.prefix, rest)
+        inputs = inputs_after(self.model, self.prefix, [plainly(ids) for ids in rest])
         inputs.setdefault("past_key_values", growing_cache(self.model.config)[0])
         inputs["use_cache"] = True
         row_N = torch.arange(len(rest), device=self.model.device)

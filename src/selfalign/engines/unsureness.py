@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from selfalign.engines.scoring import batches, distinct, logit_chunks, padded, pass_limit
+from selfalign.engines.passes import batches, distinct, logit_chunks, padded, pass_limit
 from selfalign.errors import EngineError
 from selfalign.ports import Rendered
 from selfalign.types import Uncertainty
