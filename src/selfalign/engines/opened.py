@@ -115,11 +115,41 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
         model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **source)
         model = model.to(device).eval().requires_grad_(False)
+        form = form_of(folder, model)
         if device.type == "cpu" and dtype == torch.float32 and fits_twice(model):
-            quicken(model, but=model.base_model.layers if fused(model) else ())
-        config = AutoConfig.from_pretrained(str(folder), **source)  # a model's own says nothing of the half left out
-        decoder_only = not config.is_encoder_decoder and is_causal(model)
-        return Loaded(name, model, tokenizer, stop_ids(model, tokenizer), head_is_plain(model), decoder_only)
+            form.fused = fused(model, known=form.fused)
+            quicken(model, but=model.base_model.layers if form.fused else ())
+        if form.decoder_only is None:
+            form.decoder_only = not form.encoder and is_causal(model)
+        return Loaded(
+            name, model, tokenizer, stop_ids(model, tokenizer), head_is_plain(model), decoder_only=form.decoder_only
+        )
+
+
+@dataclass(slots=True)
+class Form:
+    """What was found out by trying about models of one class and config, whatever their weights; None: not yet.
+
+    How logits are made is no such thing: with small weights a cap on them cannot be seen.
+    """
+
+    encoder: bool
+    fused: bool | None = None
+    decoder_only: bool | None = None
+
+
+# Every round opens a model of the same form with other weights, and trying takes half the time of opening it.
+FORMS: dict[tuple[Any, ...], Form] = {}
+
+
+def form_of(folder: Path, model: Any) -> Form:
+    """What is known about models like this one."""
+    config = (folder / "config.json").read_bytes()
+    if (type(model), model.device, model.dtype, config) not in FORMS:
+        whole = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        # a model's own config says nothing of the half that is left out
+        FORMS[type(model), model.device, model.dtype, config] = Form(encoder=bool(whole.is_encoder_decoder))
+    return FORMS[type(model), model.device, model.dtype, config]
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
