@@ -254,7 +254,9 @@ class Sampling:
 
     `length_percentile`, when set, replaces the limit by that percentile of the human answers' token lengths
     (never above `max_new_tokens`), so that the model's answers cannot be told apart by their length alone. `trim`:
-    `left` removes blanks before the answer, as the released SPIN code does.
+    `left` removes blanks before the answer, as the released SPIN code does. `precision`: of the weights and states that
+    answers are written with on a CPU; anything but `exact` is faster and another sampler than the model that is scored
+    and trained.
     """
 
     max_new_tokens: int = 256
@@ -263,6 +265,7 @@ class Sampling:
     top_k: int = 0
     length_percentile: float | None = None
     trim: Literal["nothing", "left"] = "nothing"
+    precision: Literal["exact", "bfloat16", "int8"] = "exact"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

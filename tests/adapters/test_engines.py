@@ -463,6 +463,50 @@ def test_layers_of_the_common_form_are_fused_and_compute_the_same(name: str, com
     assert type(model.base_model.layers[0]).__name__.startswith("Fused") is common
 
 
+PRECISIONS: list[Any] = ["int8", "bfloat16"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_answers_are_written_in_another_precision_and_scored_in_the_models_own(
+    model_folder: Path, reference: tuple[Any, Any], precision: Any
+) -> None:
+    from selfalign.engines.fused_layers import decoding
+
+    if precision == "bfloat16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor has no bfloat16 products")
+    library, _ = reference
+    ids = torch.arange(40).view(2, 20) % 200
+    with TransformersEngine(device="cpu").open(Model("path:x"), model_folder) as lm:
+        before = lm.logprob([(row,) for row in ANSWERS], rendering=Rendering())
+        written = generated(lm, chats(), replace(SAMPLED, precision=precision))
+        again = generated(lm, chats(), replace(SAMPLED, precision=precision))
+        assert lm.logprob([(row,) for row in ANSWERS], rendering=Rendering()) == before
+        model = lm.loaded.model
+        with torch.inference_mode():
+            exact = library(input_ids=ids).logits.log_softmax(dim=-1)
+            with decoding(model, precision):
+                rounded = model(input_ids=ids).logits.log_softmax(dim=-1)
+            torch.testing.assert_close(model(input_ids=ids).logits.log_softmax(dim=-1), exact, rtol=1e-4, atol=1e-4)
+    assert written == again
+    assert len(written) == len(chats())
+    assert 0 < float((rounded - exact).abs().mean()) < 0.25
+
+
+def test_a_model_that_cannot_be_rounded_says_so(tiny: Path, tmp_path: Path) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny)
+    name, settings = ARCHITECTURES["learned positions"]
+    special = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": None, "pad_token_id": tokenizer.pad_token_id}
+    transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**settings, **special)).save_pretrained(
+        tmp_path
+    )
+    tokenizer.save_pretrained(tmp_path)
+    with (
+        TransformersEngine(device="cpu").open(Model("path:x"), tmp_path) as lm,
+        pytest.raises(EngineError, match=r"sampling.precision 'int8' needs .* set it to 'exact'"),
+    ):
+        generated(lm, chats(), replace(SAMPLED, precision="int8"))
+
+
 @pytest.mark.slow
 def test_greedy_of_a_grown_model_is_the_librarys_greedy() -> None:
     try:

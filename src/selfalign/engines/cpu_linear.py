@@ -1,8 +1,4 @@
-"""Linear layers that are quick for few rows on a CPU.
-
-A decode step multiplies 1 to 64 rows by every weight, where `F.linear` reorders the weight anew each time. Here the
-reordering is done once. Results differ from `F.linear` in the last bits only, as they do between batch sizes.
-"""
+"""Linear layers of a model that are quick for few rows on a CPU; what they compute with is in `products`."""
 
 from __future__ import annotations
 
@@ -12,27 +8,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from selfalign.engines.products import Exact, Product, product_of
+
 # The reordered weights are a second copy. A larger model keeps one copy and is slower: it would not fit twice.
 COPIED_BYTES = 4 << 30
-ROWS_HINT = 64
 
 
 class PackedLinear(nn.Linear):
     """A linear layer with a second, reordered copy of its weight. For inference only: the copy does not follow it."""
 
-    packed: Any
+    product: Product
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """`input` [..., in] times the weight, plus the bias: [..., out]."""
-        if input.numel() <= self.in_features:  # one row: reading the weight is all the work, in any order
-            return nn.functional.linear(input, self.weight, self.bias)
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, self.packed, self.bias, "none", [], "")
-        return product
-
-
-def packed(weight: torch.Tensor) -> Any:
-    """A weight [out, in] reordered for products with few rows."""
-    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS_HINT)
+        if input.numel() <= self.in_features and isinstance(self.product, Exact):
+            return nn.functional.linear(
+                input, self.weight, self.bias
+            )  # for one row, reading the weight is all the work
+        return self.product(input)
 
 
 def fits_twice(model: nn.Module) -> bool:
@@ -48,5 +41,6 @@ def quicken(model: nn.Module, *, but: Collection[nn.Module] = ()) -> None:
     left_out = {id(module) for one in but for module in one.modules()}
     for layer in model.modules():
         if type(layer) is nn.Linear and id(layer) not in left_out:
-            layer.__class__ = PackedLinear
-            layer.packed = packed(layer.weight)
+            quick: Any = layer
+            quick.__class__ = PackedLinear
+            quick.product = product_of(layer, precision="exact")

@@ -18,7 +18,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfalign.engines.cpu_linear import packed
+from selfalign.engines.cpu_linear import PackedLinear
+from selfalign.engines.products import Precision, Product, product_of
+from selfalign.errors import EngineError
 
 # Layers have exactly these parameters, biases and norms of queries and keys apart.
 WEIGHTS = frozenset(
@@ -34,37 +36,6 @@ OPTIONAL = frozenset(
 # Sums in another order differ in the last bits; anything beyond is another computation.
 TOLERANCE = 1e-3
 FEW_TOKENS = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """A linear map on weights reordered for oneDNN; `bias` [out] or None."""
-
-    weight: Any
-    bias: torch.Tensor | None
-
-    @staticmethod
-    def of(*layers: nn.Linear) -> Product:
-        """The maps of several layers over one input, side by side."""
-        weight = torch.cat([layer.weight.detach() for layer in layers]) if len(layers) > 1 else layers[0].weight
-        biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
-        if biases and len(biases) != len(layers):
-            raise Unlike("some of the joined projections have a bias and others have none")
-        return Product(packed(weight), torch.cat(biases) if biases else None)
-
-    def __call__(self, input_: torch.Tensor) -> torch.Tensor:
-        """`input_` [..., in] → [..., out]."""
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_, self.weight, self.bias, "none", [], "")
-        return product
-
-    def added(self, input_: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
-        """The product plus `to` [..., out]."""
-        total: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(input_, to, self.weight, self.bias, "add")
-        return total
-
-
-class Unlike(Exception):
-    """A layer is not of the common form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +55,15 @@ class Parts:
     key_norm: Any
 
     @staticmethod
-    def of(layer: Any) -> Parts:
-        """The parts of a layer. Raises `Unlike`."""
+    def of(layer: Any, precision: Precision) -> Parts:
+        """The parts of a layer. Raises `EngineError`; see `product_of`."""
         attention, feed_forward = layer.self_attn, layer.mlp
-        for part in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            if not isinstance(getattr(attention, part), nn.Linear):
-                raise Unlike(f"{part} is no linear layer")
         size = attention.head_dim
         return Parts(
-            projections=Product.of(attention.q_proj, attention.k_proj, attention.v_proj),
-            output=Product.of(attention.o_proj),
-            gates=Product.of(feed_forward.gate_proj, feed_forward.up_proj),
-            down=Product.of(feed_forward.down_proj),
+            projections=product_of(attention.q_proj, attention.k_proj, attention.v_proj, precision=precision),
+            output=product_of(attention.o_proj, precision=precision),
+            gates=product_of(feed_forward.gate_proj, feed_forward.up_proj, precision=precision),
+            down=product_of(feed_forward.down_proj, precision=precision),
             activation=feed_forward.act_fn,
             query_heads=attention.q_proj.out_features // size,
             key_heads=attention.k_proj.out_features // size,
@@ -218,10 +186,10 @@ def fused(model: Any, *, known: bool | None = None) -> bool:
     own = [type(layer) for layer in layers]
     try:
         for layer in layers:
-            layer.fused_parts = Parts.of(layer)
+            layer.fused_parts = Parts.of(layer, "exact")
             layer.__class__ = type(f"Fused{type(layer).__name__}", (type(layer),), {"forward": run_fused})
         same = known or all(agree(one, other) for one, other in zip(tried(model), expected, strict=True))
-    except (Unlike, AttributeError, RuntimeError, TypeError, ValueError):
+    except (EngineError, AttributeError, RuntimeError, TypeError, ValueError):
         same = False
     if not same:
         for layer, kind in zip(layers, own, strict=True):
@@ -237,9 +205,11 @@ def agree(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def looks_common(layer: Any) -> bool:
-    """Whether a layer has the parameters of the common form and no others."""
+    """Whether a layer has the parameters of the common form and no others, and its projections are linear layers."""
     names = {name for name, _ in layer.named_parameters()}
-    return names >= WEIGHTS and names - WEIGHTS <= OPTIONAL
+    projections = [module for name, module in layer.named_modules() if name.endswith("_proj")]
+    common = names >= WEIGHTS and names - WEIGHTS <= OPTIONAL
+    return common and all(isinstance(module, nn.Linear) for module in projections)
 
 
 def tried(model: Any) -> list[torch.Tensor]:
@@ -256,3 +226,43 @@ def tried(model: Any) -> list[torch.Tensor]:
         past_key_values=first.past_key_values, use_cache=True,
     )  # fmt: skip
     return [whole, first.logits[:, 4:], second.logits]
+
+
+# -------------------------------------------------------------------------------------------- precision
+
+
+@contextmanager
+def decoding(model: Any, precision: Precision) -> Iterator[None]:
+    """Have a model compute in another precision here; its rounded weights are kept for the next time.
+
+    Raises:
+        EngineError: its layers are not fused, or this processor has no such products.
+    """
+    layers = list(getattr(model.base_model, "layers", ()))
+    if precision == "exact":
+        yield
+        return
+    if not all(hasattr(layer, "fused_parts") for layer in layers) or not layers:
+        raise EngineError(
+            f"sampling.precision {precision!r} needs a float32 model on a CPU, with layers of the common form (Llama, "
+            "Mistral, Qwen and their like); set it to 'exact'"
+        )
+    head = model.get_output_embeddings()
+    kept = model.__dict__.setdefault("lower_precisions", {})
+    if precision not in kept:
+        lower_head = product_of(head, precision=precision) if isinstance(head, PackedLinear) else None
+        kept[precision] = [Parts.of(layer, precision) for layer in layers], lower_head
+    lower, lower_head = kept[precision]
+    exact = [layer.fused_parts for layer in layers]
+    exact_head = head.product if lower_head is not None else None
+    try:
+        for layer, parts in zip(layers, lower, strict=True):
+            layer.fused_parts = parts
+        if lower_head is not None:
+            head.product = lower_head
+        yield
+    finally:
+        for layer, parts in zip(layers, exact, strict=True):
+            layer.fused_parts = parts
+        if exact_head is not None:
+            head.product = exact_head

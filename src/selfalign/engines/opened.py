@@ -20,7 +20,7 @@ from selfalign.engines.choosing import Fork, choices, forked
 from selfalign.engines.cpu_linear import fits_twice, quicken
 from selfalign.engines.decode import Limits, Prompt, decode
 from selfalign.engines.embedding import embeddings, sequences_to_read
-from selfalign.engines.fused_layers import fused
+from selfalign.engines.fused_layers import decoding, fused
 from selfalign.engines.prefix import context_of
 from selfalign.engines.scoring import answer_log_probabilities, head_is_plain, is_causal
 from selfalign.engines.unsureness import uncertainties
@@ -203,7 +203,7 @@ class OpenedModel:
             for chat, seed in zip(prompts, seeds, strict=True)
         ]
         limits = Limits(rows_at_once=self.rows_at_once, tokens_at_once=self.tokens_at_once)
-        with explained(f"generating with {self.loaded.name}"):
+        with explained(f"generating with {self.loaded.name}"), decoding(self.loaded.model, sampling.precision):
             written = decode(
                 self.loaded.model,
                 asked,
