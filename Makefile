@@ -42,13 +42,8 @@ fix: $(INSTALLED) ## put formatting, import order, the stage lock and generated 
 	$(BIN)/python scripts/lock_stages.py
 	$(BIN)/python scripts/write_docs.py
 
-bench: $(INSTALLED) ## speed against peers, side by side
-	$(BIN)/python benchmarks/generation.py
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/selection.py
-	$(BIN)/python benchmarks/grading.py
-	$(BIN)/python benchmarks/diverse_evol_toy.py
+bench: $(INSTALLED) ## speed against peers, side by side (40 minutes); writes docs/performance.md
+	$(BIN)/python benchmarks/bench.py
 
 clean: ## remove the environment, not your runs
 	rm -rf $(VENV) build *.egg-info src/*.egg-info

@@ -1,7 +1,11 @@
-"""How much of a round is the loop's own: wall time of a rehearsal less the time spent inside stage bodies.
+"""What the loop itself costs: time outside stage bodies, and resuming a finished run.
 
-One command, one table: `python benchmarks/overhead.py`. The toy model is the worst case: its stages take seconds, a
-real model's minutes, and the loop's share falls accordingly. Start-up is compared with a bare interpreter.
+    python benchmarks/bench.py --only overhead           # on SmolLM2, as `make bench` does
+    python benchmarks/overhead.py                        # the toy rehearsal: the worst case, its stages take seconds
+    python benchmarks/overhead.py --run runs/spin-laptop # read a run's journal
+
+The loop's own are reading, sealing, comparing and the report. A real run's stages take minutes, and its share falls
+accordingly.
 """
 
 from __future__ import annotations
@@ -9,46 +13,133 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from figures import Demand, Row, Settings, Turn, figure, in_turns, spread
+from startup import ended_after
 
 from selfalign.playing import play_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "spin-rehearsal.yaml"
+NO_ROUND_BEAT_THE_BASE = 3
+SMALL = """
+method:
+  name: spin
+  base: {model}
+  demonstrations: embedded:house-style#train#{rows}
+  beta: [1.0]
+  learning_rate: [3.0e-4]
+  sampling: {{max_new_tokens: {tokens}, temperature: 1.0}}
+  optimisation: {{optimiser: adamw, num_train_epochs: 1, batch_size: 4}}
+  lora: {{r: 16, alpha: 32}}
+rounds: 1
+evaluate:
+  dev: {{held_out: embedded:house-style#dev}}
+  sampling: {{max_new_tokens: {tokens}, temperature: 1.0}}
+stop: {{metric: nll}}
+"""
 
 
-class Clock:
+@dataclass(slots=True)
+class StageClock:
     """Adds up the seconds that stage bodies report."""
 
-    def __init__(self) -> None:
-        self.inside = 0.0
-        self.calls = 0
+    inside: float = 0.0
+    calls: int = 0
 
-    def hear(self, event: dict) -> None:
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Count a call that was carried out."""
         if event["event"] == "made":
             self.inside += event["seconds"]
             self.calls += 1
 
 
-def overhead(recipe: Path, repeats: int) -> list[tuple[float, float, int]]:
-    """Whole seconds, seconds inside bodies and calls made, run by run; the first one, which imports, is left out."""
-    found = []
-    for number in range(repeats + 1):
-        with tempfile.TemporaryDirectory() as folder:
-            clock = Clock()
-            started = time.perf_counter()
-            play_recipe(recipe, [f"place.store={folder}/store"], Path(folder) / "run", observers=(clock,))
-            if number:
-                found.append((time.perf_counter() - started, clock.inside, clock.calls))
-    return found
+def played(recipe: Path, folder: Path) -> Turn:
+    """One run from an empty store: whole seconds, and those inside bodies."""
+    clock = StageClock()
+    began = time.perf_counter()
+    play_recipe(recipe, [f"place.store={folder}/store"], folder / "run", observers=(clock,))
+    return Turn(
+        seconds=time.perf_counter() - began, amount=clock.calls, facts={"inside": clock.inside, "calls": clock.calls}
+    )
+
+
+def played_anew(recipe: Path) -> Turn:
+    """One run in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        return played(recipe, Path(folder))
+
+
+def share(turn: Turn) -> float:
+    """The loop's own share of a run."""
+    return (turn.seconds - turn.facts["inside"]) / turn.seconds
+
+
+# ------------------------------------------------------------------------------------------------- rows
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """The loop's share of a small run on the real model, and resuming that run in a fresh process."""
+    with tempfile.TemporaryDirectory() as place:
+        recipe = Path(place) / "small.yaml"
+        count, tokens = settings.size(16, 2), settings.size(64, 4)
+        recipe.write_text(SMALL.format(model=settings.model, rows=count, tokens=tokens))
+        played_anew(RECIPE)  # imports are start-up, which is another row
+        folders = [Path(place) / str(turn) for turn in range(settings.repeats + 1)]
+        found = in_turns({"small run": lambda turn: played(recipe, folders[turn])}, settings.repeats)["small run"]
+        yield share_row(found, f"one SPIN round of {count} rows on SmolLM2 with its evaluation, {tokens} new tokens")
+        folder = folders[-1]
+        command = [
+            sys.executable, "-m", "selfalign", "run", str(recipe), "-o", str(folder / "run"), "-s",
+            f"place.store={folder}/store",
+        ]  # fmt: skip
+        resumed = in_turns(
+            {"resume": lambda _: ended_after(command, codes=(0, NO_ROUND_BEAT_THE_BASE))}, settings.repeats
+        )["resume"]
+    seconds = tuple(turn.seconds for turn in resumed)
+    yield Row(
+        id="overhead/resume",
+        stage="resume of a finished run",
+        peer="–",
+        unit="s",
+        ours=seconds,
+        theirs=(),
+        judged=seconds,
+        demand=Demand(must=2, side="most", unit=" s"),
+        note="the run above, asked for again in a fresh process: from the start of `selfalign run` to its end.",
+    )
+
+
+def share_row(found: list[Turn], what: str) -> Row:
+    """The loop's share of some runs."""
+    shares = tuple(100 * share(turn) for turn in found)
+    own = [turn.seconds - turn.facts["inside"] for turn in found]
+    return Row(
+        id="overhead/loop",
+        stage="loop overhead",
+        peer="sum of stage bodies",
+        unit="s",
+        ours=tuple(turn.seconds for turn in found),
+        theirs=tuple(turn.facts["inside"] for turn in found),
+        judged=shares,
+        demand=Demand(must=2, side="most", unit=" %"),
+        note=f"{what}: {figure(found[0].facts['calls'])} calls; the loop's own {spread(own)} s a run (reading, "
+        "sealing, comparing, report).",
+    )
+
+
+# -------------------------------------------------------------------------------------------- by itself
 
 
 def journal_shares(run: Path) -> None:
     """Print the loop's share of every playing that made something, from a run's journal (whole seconds)."""
-    playings: list[list[dict]] = []
+    playings: list[list[dict[str, Any]]] = []
     for line in (run / "journal.jsonl").read_text("utf-8").splitlines():
         event = json.loads(line)
         if event["event"] == "begun":
@@ -56,24 +147,14 @@ def journal_shares(run: Path) -> None:
         playings[-1].append(event)
     for events in playings:
         inside = sum(event["seconds"] for event in events if event["event"] == "made")
-        first, last = (time.mktime(time.strptime(events[end]["time"], "%Y-%m-%dT%H:%M:%S%z")) for end in (0, -1))
+        times = [time.mktime(time.strptime(str(events[end]["time"]), "%Y-%m-%dT%H:%M:%S%z")) for end in (0, -1)]
         if inside:
-            print(f"{run}: {last - first:.0f} s, {inside:.1f} s inside stage bodies")
-
-
-def seconds_of(command: list[str], repeats: int) -> list[float]:
-    """Wall seconds of a command, run by run."""
-    taken = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        taken.append(time.perf_counter() - started)
-    return sorted(taken)
+            print(f"{run}: {times[1] - times[0]:.0f} s, {inside:.1f} s inside stage bodies")
 
 
 def main() -> None:
-    """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print the toy rehearsal's share, or a journal's."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--run", type=Path, help="only read the journal of this run")
@@ -81,23 +162,15 @@ def main() -> None:
     if options.run:
         journal_shares(options.run)
         return
-    repeats = options.repeats
-    print("command                       seconds min / median / max")
-    bare = seconds_of([sys.executable, "-c", "pass"], repeats)
-    for name, arguments in (("--help", ["--help"]), ("plan", ["plan", str(RECIPE)])):
-        taken = seconds_of([sys.executable, "-m", "selfalign", *arguments], repeats)
-        print(f"selfalign {name:<18} {taken[0]:.2f} / {statistics.median(taken):.2f} / {taken[-1]:.2f}")
-    print(f"python -c pass               {bare[0]:.2f} / {statistics.median(bare):.2f} / {bare[-1]:.2f}")
-    runs = overhead(options.recipe, repeats)
-    shares = sorted((whole - inside) / whole for whole, inside, _ in runs)
-    own = statistics.median(whole - inside for whole, inside, _ in runs)
-    print(f"\n{options.recipe.stem}: {statistics.median(whole for whole, _, _ in runs):.1f} s, {runs[0][2]} calls")
+    played_anew(options.recipe)
+    found = in_turns({"run": lambda _: played_anew(options.recipe)}, options.repeats)["run"]
+    own = statistics.median(turn.seconds - turn.facts["inside"] for turn in found)
+    calls = found[0].facts["calls"]
+    print(f"{options.recipe.stem}: {statistics.median(turn.seconds for turn in found):.1f} s, {calls:.0f} calls")
     print(
-        f"the loop's own: {own:.2f} s a run (reading, sealing, comparing, report), "
-        f"{1000 * own / runs[0][2]:.0f} ms a call"
+        f"the loop's own: {own:.2f} s a run (reading, sealing, comparing, report), {1000 * own / calls:.0f} ms a call"
     )
-    print("share of the run: " + " / ".join(f"{100 * share:.1f} %" for share in shares))
-    print(json.dumps({"own_seconds": own, "shares": shares}))
+    print("share of the run: " + " / ".join(f"{100 * value:.1f} %" for value in sorted(map(share, found))))
 
 
 if __name__ == "__main__":

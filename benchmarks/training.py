@@ -1,31 +1,48 @@
-"""Training speed side by side: TRL's trainers with their defaults against the torch loop, same rows, one run.
+"""Training speed and memory: TRL's trainers with their defaults beside the torch loop, same rows, same steps.
 
-    python benchmarks/training.py --model FOLDER [--rows 16] [--repeats 1] [--only sft-lora,dpo-lora,...]
-
-Prints seconds, tokens per second, peak resident memory and the ratio to TRL for SFT (LoRA, full) and DPO (LoRA, full).
-Each measurement runs in a process of its own, TRL and ours alternating, so memory and caches are not shared; the time
+Each measurement runs in a process of its own, ours and TRL's alternating, so memory and caches are not shared; the time
 is that of training alone (imports and model loading excluded for both). TRL's DPO time contains its reference pass;
 the torch loop's contains one too (the cached log-probabilities a run needs once).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
-import resource
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-CASES = ("sft-lora", "sft-full", "dpo-lora", "dpo-full")
+from figures import (
+    Demand,
+    Row,
+    Settings,
+    Turn,
+    by_rate,
+    figure,
+    in_fresh_turns,
+    median_rate,
+    processor_ratio,
+    resident_gb,
+    spread,
+    timed,
+)
+from machine import rates, shapes_of
+from workloads import model_folder, tokenizer_in
+
+CASES = {
+    "sft-lora": ("SFT step, LoRA", Demand(must=1.9, aim=3)),
+    "sft-full": ("SFT step, all weights", Demand(must=1.8, aim=2.5)),
+    "dpo-lora": ("DPO step, LoRA", Demand(must=2.2, aim=3)),
+}
 WORDS = ("the", "model", "writes", "a", "short", "clear", "answer", "about", "rivers", "history", "numbers", "music")
+BATCH_ROWS = 8
+LEARNING_RATE = 1e-5
+
+Triple = tuple[list[int], list[int], list[int]]
 
 
-def sequences(tokenizer: Any, rows: int) -> list[tuple[list[int], list[int], list[int]]]:
+def sequences(tokenizer: Any, rows: int) -> list[Triple]:
     """Prompt, chosen and rejected token ids of each row; lengths vary as in instruction data."""
     draw = random.Random(0)
     made = []
@@ -37,22 +54,81 @@ def sequences(tokenizer: Any, rows: int) -> list[tuple[list[int], list[int], lis
     return made
 
 
-class Clock:
-    """Wall and processor seconds since it was made; the latter means more on a busy machine."""
-
-    def __init__(self) -> None:
-        self.wall, self.processor = time.perf_counter(), time.process_time()
-
-    def figures(self, tokens: int) -> dict[str, float]:
-        """The two times and the tokens they were spent on."""
-        wall, processor = time.perf_counter() - self.wall, time.process_time() - self.processor
-        return {"seconds": wall, "cpu_seconds": processor, "tokens": tokens}
+def size_of(case: str, data: list[Triple]) -> tuple[int, int]:
+    """How many tokens pass through the model in one reading of the data, and how many of them are answers."""
+    answers = sum(len(c) + (len(r) if case.startswith("dpo") else 0) for _, c, r in data)
+    return answers + sum(len(p) * (2 if case.startswith("dpo") else 1) for p, _, _ in data), answers
 
 
-def run_ours(case: str, folder: Path, rows: int) -> dict[str, float]:
-    """Seconds and tokens of the torch loop, between its first micro-batch and its last step."""
+# ------------------------------------------------------------------------------------------------- rows
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """Time and memory of each case."""
+    folder = model_folder(settings)
+    data = sequences(tokenizer_in(folder), count(settings))
+    measured = rates(folder)
+    for case, (stage, demand) in CASES.items():
+        roles = {side: f"training:{side}:{case}" for side in ("ours", "trl")}
+        found = in_fresh_turns(roles, settings, settings.repeats)
+        ours, theirs = found["ours"], found["trl"]
+        tokens, answers = size_of(case, data)
+        # Forward and backward with adapters cost two forward passes, with all weights three; a reference costs one.
+        passes = (2 if case.endswith("lora") else 3) + case.startswith("dpo")
+        seconds = passes * shapes_of(folder).flops(tokens=tokens, logits=answers) / measured.reading
+        peer = f"TRL {'DPO' if case.startswith('dpo') else 'SFT'}Trainer defaults"
+        yield by_rate(
+            ours,
+            theirs,
+            demand=demand,
+            unit="tokens/s",
+            id=f"training/{case}",
+            stage=stage,
+            peer=peer,
+            limit=f"{figure(tokens / seconds / median_rate(theirs))}× ({figure(tokens / seconds)} tokens/s)",
+            note=f"{len(data)} rows, {tokens} tokens, {answers} of them answers, {-(-len(data) // BATCH_ROWS)} "
+            f"optimiser steps of {BATCH_ROWS} rows, fp32; {processor_ratio(ours, theirs)}.",
+        )
+        yield memory_row(case, stage, peer, ours, theirs)
+
+
+def memory_row(case: str, stage: str, peer: str, ours: list[Turn], theirs: list[Turn]) -> Row:
+    """Peak resident memory of both sides: ours must not be more."""
+    own, other = (tuple(turn.facts["peak_gb"] for turn in side) for side in (ours, theirs))
+    above = [spread([turn.facts["peak_gb"] - turn.facts["loaded_gb"] for turn in side]) for side in (ours, theirs)]
+    return Row(
+        id=f"training/{case}-memory",
+        stage=f"{stage}: peak memory",
+        peer=peer,
+        unit="GB",
+        ours=own,
+        theirs=other,
+        judged=tuple(a / b for a, b in zip(own, other, strict=True)),
+        demand=Demand(must=1, side="most"),
+        note=f"resident memory of the whole process; above what was resident before the first step: {above[0]} GB "
+        f"(peer {above[1]}).",
+    )
+
+
+def count(settings: Settings) -> int:
+    """How many rows are trained on."""
+    return settings.size(2 * BATCH_ROWS, 2)
+
+
+def alone(role: str, settings: Settings) -> Turn:
+    """One side of one case."""
+    side, case = role.split(":")
+    turn: Turn = (run_ours if side == "ours" else run_trl)(case, model_folder(settings), count(settings))
+    turn.facts["peak_gb"] = resident_gb()
+    return turn
+
+
+# ------------------------------------------------------------------------------------------------- sides
+
+
+def run_ours(case: str, folder: Path, rows: int) -> Turn:
+    """The torch loop, between its first micro-batch and its last step."""
     import torch
-    from transformers import AutoTokenizer
 
     from selfalign.ports import AnswerExample, PairExample, Rendered, TrainingOrder
     from selfalign.trainers.batches import collate, micro_batches
@@ -65,66 +141,55 @@ def run_ours(case: str, folder: Path, rows: int) -> dict[str, float]:
         ids = (*prompt, *answer)
         return Rendered(ids=ids, loss=(False,) * len(prompt) + (True,) * len(answer), attention=(True,) * len(ids))
 
-    data = sequences(AutoTokenizer.from_pretrained(folder), rows)
+    data = sequences(tokenizer_in(folder), rows)
     examples: Any
     if case.startswith("sft"):
         examples = [AnswerExample(str(i), rendered(p, c)) for i, (p, c, _) in enumerate(data)]
     else:
         examples = [PairExample(str(i), rendered(p, c), rendered(p, r), 0.0, 0.0) for i, (p, c, r) in enumerate(data)]
-    settings = Optimisation(learning_rate=1e-5, batch_size=8, num_train_epochs=1)
-    order = TrainingOrder(
-        examples, Sft() if case.startswith("sft") else Dpo(), settings, Lora() if case.endswith("lora") else None, 0
-    )
+    settings = Optimisation(learning_rate=LEARNING_RATE, batch_size=BATCH_ROWS, num_train_epochs=1)
+    objective = Sft() if case.startswith("sft") else Dpo()
+    order = TrainingOrder(examples, objective, settings, Lora() if case.endswith("lora") else None, 0)
     trainer = TorchLoop(device="cpu")
     training = trainer.begin(order, examples, model=Model(ref="path:model"), folder=folder)
-    clock = Clock()
-    if case.startswith("dpo"):  # the reference pass a run does once and caches
+
+    def reference_pass() -> None:
         with torch.no_grad():
             for group in micro_batches(examples, token_limit=trainer.micro_batch_tokens, layout=training.layout):
                 micro = collate(group, padding_id=0, layout=training.layout)
                 log_p_N = micro_batch_log_probabilities(training.plain_model, micro)
                 sequence_log_probabilities(log_p_N, sequence_N=micro.sequence_N, sequences=len(micro.lengths))
 
-    def count(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
+    def work() -> float:
+        if case.startswith("dpo"):  # the reference pass a run does once and caches
+            reference_pass()
+        while len(training.steps) < -(-rows // BATCH_ROWS):
+            training.take(heard, micro_batch_tokens=trainer.micro_batch_tokens)
+        return sum(counted)
+
+    def heard(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
         counted.append(tokens)
 
     counted: list[int] = []
-    while len(training.steps) < -(-rows // 8):
-        training.take(count, micro_batch_tokens=trainer.micro_batch_tokens)
-    return clock.figures(sum(counted))
+    return timed(work, loaded_gb=resident_gb("VmRSS"))
 
 
-def run_trl(case: str, folder: Path, rows: int) -> dict[str, float]:
-    """Seconds of TRL's trainer with its defaults (float32 on the CPU), from `train()` to its end."""
+def run_trl(case: str, folder: Path, rows: int) -> Turn:
+    """TRL's trainer with its defaults (float32 on the CPU), from `train()` to its end."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+    from transformers import AutoModelForCausalLM
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = tokenizer_in(folder)
     data = sequences(tokenizer, rows)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    adapters: Any = None
-    if case.endswith("lora"):
-        from peft import LoraConfig
-
-        adapters = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-    common: dict[str, Any] = {
-        "output_dir": tempfile.mkdtemp(),
-        "per_device_train_batch_size": 8,
-        "num_train_epochs": 1,
-        "learning_rate": 1e-5,
-        "report_to": "none",
-        "bf16": False,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "use_cpu": True,
-    }
+    adapters = lora_config() if case.endswith("lora") else None
+    common = {**trl_settings(), "learning_rate": LEARNING_RATE}
     if case.startswith("sft"):
         table = Dataset.from_list(
             [{"input_ids": p + c, "completion_mask": [0] * len(p) + [1] * len(c)} for p, c, _ in data]
         )
-        tokens = sum(len(p) + len(c) for p, c, _ in data)
         trainer: Any = SFTTrainer(
             model=model, args=SFTConfig(**common), train_dataset=table, processing_class=tokenizer, peft_config=adapters
         )
@@ -133,53 +198,34 @@ def run_trl(case: str, folder: Path, rows: int) -> dict[str, float]:
         table = Dataset.from_list(
             [{"prompt": decode(p), "chosen": decode(c[:-1]), "rejected": decode(r[:-1])} for p, c, r in data]
         )
-        tokens = sum(2 * len(p) + len(c) + len(r) for p, c, r in data)
         trainer = DPOTrainer(
             model=model, args=DPOConfig(**common), train_dataset=table, processing_class=tokenizer, peft_config=adapters
         )
-    clock = Clock()
-    trainer.train()
-    return clock.figures(tokens)
+
+    def work() -> float:
+        trainer.train()
+        return size_of(case, data)[0]
+
+    return timed(work, loaded_gb=resident_gb("VmRSS"))
 
 
-def measured(who: str, case: str, folder: Path, rows: int) -> dict[str, float]:
-    """One measurement in a fresh process."""
-    command = [sys.executable, __file__, "--model", str(folder), "--rows", str(rows), "--one", f"{who}:{case}"]
-    output = subprocess.run(command, capture_output=True, text=True, check=False)
-    if output.returncode:
-        raise SystemExit(f"{who} {case} failed:\n{output.stderr[-3000:]}")
-    figures: dict[str, float] = json.loads(output.stdout.splitlines()[-1])
-    return figures
+def lora_config() -> Any:
+    """PEFT's form of the adapters that `Lora()` asks for: rank 16 on every linear layer but the head."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def main() -> None:
-    """Measure all cases, or (`--one`) a single one in this process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="a model folder")
-    parser.add_argument("--rows", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--only", default=",".join(CASES))
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        who, case = given.one.split(":")
-        figures = (run_ours if who == "ours" else run_trl)(case, given.model, given.rows)
-        figures["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(json.dumps(figures))
-        return
-    for case in given.only.split(","):
-        for _ in range(given.repeats):
-            trl = measured("trl", case, given.model, given.rows)
-            ours = measured("ours", case, given.model, given.rows)
-            for who, figures in (("trl", trl), ("ours", ours)):
-                rate = figures["tokens"] / figures["seconds"]
-                print(
-                    f"{case:9} {who:5} {figures['seconds']:7.1f} s {rate:6.0f} tok/s {figures['peak_gb']:5.1f} GB "
-                    f"ratio {trl['seconds'] / figures['seconds']:.2f} "
-                    f"(processor {trl['cpu_seconds'] / figures['cpu_seconds']:.2f}; {figures['tokens']:.0f} tokens)",
-                    flush=True,
-                )
-
-
-if __name__ == "__main__":
-    main()
+def trl_settings(**others: Any) -> dict[str, Any]:
+    """What TRL has to be told to train on a CPU in fp32 without writing anything; the rest are its defaults."""
+    return {
+        "output_dir": tempfile.mkdtemp(),
+        "per_device_train_batch_size": BATCH_ROWS,
+        "num_train_epochs": 1,
+        "report_to": "none",
+        "bf16": False,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        **others,
+    }
