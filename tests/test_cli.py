@@ -16,6 +16,8 @@ from scripted_recipes import settings_of, written
 from selfalign.cli import main
 from selfalign.methods import METHODS
 from selfalign.playing import play_recipe
+from selfalign.stages.generate import generate
+from selfalign.stages.train import train
 from selfalign.store import Store
 
 COMMANDS = ("run", "plan", "show", "report", "why", "methods", "select", "grade", "doctor")
@@ -181,7 +183,8 @@ def test_why_follows_a_changed_setting_to_its_origin(
 ) -> None:
     folder = changed(override)
     said = say("why", key_of(folder, stage, round_label)[:10], folder)
-    assert f"is stage '{stage}' version 1, {round_label}: made" in said
+    version = {"generate": generate, "train": train}[stage].version
+    assert f"is stage '{stage}' version {version}, {round_label}: made" in said
     assert "nearest other call" in said
     assert origin in said
 
