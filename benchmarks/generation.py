@@ -7,7 +7,8 @@ are told beside it. Under torch's default policy (`--thread-policy default`) it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,11 +17,15 @@ from machine import Rates, Shapes, rates, shapes_of
 from workloads import model_folder, peer_model, prompts, shared_length, tokenizer_in
 
 from selfalign import weights
+from selfalign.engines.fused_layers import decoding
+from selfalign.engines.products import Precision
 from selfalign.engines.transformers import TransformersEngine
 from selfalign.render import prompt_ids
 from selfalign.types import Chat, Rendering, Sampling
 
 PEER_BATCH = 16
+BFLOAT16: tuple[Precision, ...] = ("bfloat16",) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ()
+ROUNDED: tuple[Precision, ...] = (*BFLOAT16, "int8")
 
 
 def own_tokens(opened: Any, chats: Sequence[Chat], sampling: Sampling, *, turn: int) -> int:
@@ -62,32 +67,65 @@ def rows(settings: Settings) -> Iterator[Row]:
         torch.manual_seed(turn)
         return timed(lambda: sum(map(len, written_by_peer(peer, tokenizer, ids, sampling, batch=PEER_BATCH))))
 
+    def ours_in(precision: Precision) -> Callable[[int], Turn]:
+        how = replace(sampling, precision=precision)
+        return lambda turn: timed(lambda: own_tokens(opened, chats, how, turn=turn))
+
     with TransformersEngine(device="cpu").open(weights.pinned(settings.model), folder) as opened:
-        own_tokens(opened, chats[:4], Sampling(max_new_tokens=4), turn=0)
-        written_by_peer(peer, tokenizer, ids[:4], Sampling(max_new_tokens=4), batch=PEER_BATCH)
-        found = in_turns(
-            {
-                "selfalign": lambda turn: timed(lambda: own_tokens(opened, chats, sampling, turn=turn)),
-                "generate": theirs,
-            },
-            settings.repeats,
-        )
+        for precision in ("exact", *ROUNDED):
+            own_tokens(opened, chats[:4], Sampling(max_new_tokens=4, precision=precision), turn=0)
+        texts = written_by_peer(peer, tokenizer, ids[: settings.size(24, 2)], sampling, batch=PEER_BATCH)
+        errors = {name: error_of(opened.loaded.model, ids, texts, precision=name) for name in ROUNDED}
+        sides = {"selfalign": ours_in("exact"), "generate": theirs} | {name: ours_in(name) for name in ROUNDED}
+        found = in_turns(sides, settings.repeats)
     ours, other = found["selfalign"], found["generate"]
     lengths = [figure(sum(turn.amount for turn in side) / len(side) / len(chats)) for side in (ours, other)]
     limit = best_rate(shapes_of(folder), rates(folder), ids, ours[0].amount, steps=sampling.max_new_tokens)
     spinning = settings.threads == "default"
+    topic = "generation-spinning" if spinning else "generation"
     yield by_rate(
         ours,
         other,
         demand=Demand(must=4.2, aim=6),
         unit="tokens/s",
-        id="generation-spinning" if spinning else "generation",
+        id=topic,
         stage="generate, exact weights" + (", spinning threads" if spinning else ""),
         peer=f"`generate`, batch {PEER_BATCH}, arrival order, left padded",
         limit=f"{figure(limit / median_rate(other))}× ({figure(limit)} tokens/s)",
         note=f"{len(chats)} prompts, at most {sampling.max_new_tokens} new tokens, temperature 1; mean answer "
         f"{lengths[0]} tokens (peer {lengths[1]}); {processor_ratio(ours, other)}; a seed per row on our side.",
     )
+    for name, (error, tokens) in errors.items():
+        yield by_rate(
+            found[name],
+            other,
+            demand=Demand(must=6, aim=9),
+            unit="tokens/s",
+            id=f"{topic}/{name}",
+            stage=f"generate, {name} by choice" + (", spinning threads" if spinning else ""),
+            peer="the same",
+            note=f"mean absolute error of a token's log-probability {error:.3f} nats over {tokens} tokens (asked "
+            f"≤ 0.25, aim 0.10); {figure(median_rate(found[name]) / median_rate(ours))}× exact; "
+            f"{processor_ratio(found[name], other)}.",
+        )
+
+
+@torch.inference_mode()
+def error_of(
+    model: Any, prompts: Sequence[list[int]], texts: Sequence[list[int]], *, precision: Precision
+) -> tuple[float, int]:
+    """How far the log-probabilities (nats) of written tokens are from the exact ones, on average, and of how many."""
+
+    def read(prompt: list[int], text: list[int]) -> torch.Tensor:
+        ids_1T = torch.tensor([prompt + text])
+        logs_TV = model(input_ids=ids_1T, use_cache=False).logits[0, len(prompt) - 1 : -1].log_softmax(dim=-1)
+        return logs_TV.gather(1, torch.tensor(text)[:, None])[:, 0]
+
+    pairs = list(zip(prompts, texts, strict=False))
+    exact = torch.cat([read(*pair) for pair in pairs])
+    with decoding(model, precision):
+        rounded = torch.cat([read(*pair) for pair in pairs])
+    return float((rounded - exact).abs().mean()), len(exact)
 
 
 def best_rate(shapes: Shapes, measured: Rates, ids: Sequence[list[int]], tokens: float, *, steps: int) -> float:
