@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers.cache_utils import DynamicLayer
 
 from selfalign.engines.growing_cache import growing_cache
 from selfalign.engines.passes import padded
@@ -50,15 +51,39 @@ def plainly(ids: Ids) -> Rendered:
     return Rendered(ids, (), (True,) * len(ids))
 
 
-def inputs_after(model: Any, prefix: Prefix, rest: Sequence[Rendered]) -> dict[str, Any]:
-    """What a forward pass over right-padded sequences takes, each following the common beginning."""
+class ReadOnceLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the library's class hook has no annotations
+    """A layer's cache for one pass after a common beginning, of which nothing is kept: states are used and let go."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """The states [1, heads, T, D] of the common beginning."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.keys, self.values, self.is_initialized = keys, values, True
+        self.beginning = (keys, values)
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All states, those of the beginning for every row."""
+        before = (states.expand(len(key_states), -1, -1, -1) for states in self.beginning)
+        keys, values = (torch.cat(pair, dim=2) for pair in zip(before, (key_states, value_states), strict=True))
+        return keys, values
+
+
+def inputs_after(model: Any, prefix: Prefix, rest: Sequence[Rendered], *, keep: bool = False) -> dict[str, Any]:
+    """What a forward pass over right-padded sequences takes, each following the common beginning.
+
+    `keep`: the states are wanted afterwards, in the cache under `past_key_values`.
+    """
     inputs = padded(rest, model.device)
-    if not prefix.ids:
+    if not prefix.ids and not keep:
         return inputs
     cache: Any
     cache, _ = growing_cache(model.config)
-    for layer, (keys, values) in zip(cache.layers, prefix.states, strict=True):
-        layer.update(keys.expand(len(rest), -1, -1, -1), values.expand(len(rest), -1, -1, -1))
+    if not keep:
+        cache.layers = [ReadOnceLayer(keys, values) for keys, values in prefix.states]
+    elif prefix.ids:
+        for layer, (keys, values) in zip(cache.layers, prefix.states, strict=True):
+            layer.update(keys.expand(len(rest), -1, -1, -1), values.expand(len(rest), -1, -1, -1))
     before_NT = inputs["attention_mask"].new_ones(len(rest), len(prefix.ids))
     return {
         "input_ids": inputs["input_ids"],

@@ -14,7 +14,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from selfalign.engines.growing_cache import growing_cache, with_room
+from selfalign.engines.growing_cache import with_room
 from selfalign.engines.passes import batches, logit_chunks, pass_limit
 from selfalign.engines.prefix import common_prefix, context_of, inputs_after, plainly
 
@@ -98,9 +98,7 @@ class Slots:
 
     def read(self, rest: Sequence[tuple[int, ...]]) -> None:
         """One forward pass over prompts that follow the common beginning."""
-        inputs = inputs_after(self.model, self.prefix, [plainly(ids) for ids in rest])
-        inputs.setdefault("past_key_values", growing_cache(self.model.config)[0])
-        inputs["use_cache"] = True
+        inputs = inputs_after(self.model, self.prefix, [plainly(ids) for ids in rest], keep=True)
         row_N = torch.arange(len(rest), device=self.model.device)
         last_N = torch.tensor([len(ids) - 1 for ids in rest], device=self.model.device)
         logits_NV = torch.cat(list(logit_chunks(self.model, inputs, row_N, last_N, plain_head=self.plain_head)))
