@@ -113,6 +113,7 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -
     source: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with explained(f"opening {name} from {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
+        tokenizer.model_max_length = 1 << 62  # what is too long is refused or cut here; its own warning says otherwise
         model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, **source)
         model = model.to(device).eval().requires_grad_(False)
         form = form_of(folder, model)
