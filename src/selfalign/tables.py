@@ -84,7 +84,8 @@ def read_rows(path: Path, row_type: type) -> Iterator[Any]:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:  # read_table imports pandas where it is installed
+            table = file.read()
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(
             f"{path} cannot be read as a table ({error}); run 'selfalign doctor' to find broken files"

@@ -50,9 +50,10 @@ from adapters.tiny_training import (
 from selfalign.errors import EngineError, StoreError
 from selfalign.ports import AnswerExample, Rendered, TrainingOrder
 from selfalign.trainers.batches import collate, epoch_order, global_batch, micro_batches
+from selfalign.trainers.fitting import recompute_layers
 from selfalign.trainers.forward import layout_of, micro_batch_log_probabilities
 from selfalign.trainers.schedule import horizon, learning_rate, steps_to_train
-from selfalign.trainers.torch_loop import TorchLoop, recompute_layers
+from selfalign.trainers.torch_loop import TorchLoop
 from selfalign.types import Dpo, Lora, Model, Optimisation, Sft
 
 
@@ -327,7 +328,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processes() -> multiprocessing.context.ForkServerContext:
     """Fresh processes that need not import PyTorch again each time."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "transformers", "accelerate", "peft", "selfalign.trainers.torch_loop"])
+    context.set_forkserver_preload(["torch", "transformers", "accelerate", "peft", "selfalign.trainers.fitting"])
     return context
 
 

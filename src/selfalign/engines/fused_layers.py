@@ -40,7 +40,10 @@ FEW_TOKENS = 128
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a fused layer computes with; `Q` query heads share `K` key heads of size D."""
+    """What a fused layer computes with; `Q` query heads share `K` key heads of size D.
+
+    `kept` is the type that keys and values are kept and attended in, None for that of the model.
+    """
 
     projections: Product
     output: Product
@@ -53,6 +56,7 @@ class Parts:
     scaling: float
     query_norm: Any
     key_norm: Any
+    kept: torch.dtype | None
 
     @staticmethod
     def of(layer: Any, precision: Precision) -> Parts:
@@ -71,6 +75,7 @@ class Parts:
             scaling=attention.scaling,
             query_norm=getattr(attention, "q_norm", None),
             key_norm=getattr(attention, "k_norm", None),
+            kept=torch.bfloat16 if precision == "bfloat16" else None,
         )
 
 
@@ -116,7 +121,7 @@ def run_fused(
     after_attention = parts.output.added(seen, hidden_states)
     with one_thread(rows * tokens):
         states = normed(layer.post_attention_layernorm, after_attention)
-    states = parts.gates(states)
+    states = parts.gates.narrow(states)
     with one_thread(rows * tokens):
         gate, up = states.chunk(2, dim=-1)
         states = parts.activation(gate).mul_(up)
@@ -133,6 +138,8 @@ def placed(
         query, key = turning[:, :, : parts.query_heads], turning[:, :, parts.query_heads :]
         turning = torch.cat((normed(parts.query_norm, query), normed(parts.key_norm, key)), dim=2)
     turned = rotated(turning, *position_embeddings)
+    if parts.kept is not None:
+        turned, value = turned.to(parts.kept), value.to(parts.kept)
     query, key = turned[:, :, : parts.query_heads], turned[:, :, parts.query_heads :]
     return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 

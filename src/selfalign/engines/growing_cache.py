@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -9,6 +12,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 SPARE_TOKENS = 64
+LARGE_PAGE = 2 << 20
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the library's class hook has no annotations
@@ -45,9 +49,25 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the librar
 def with_room(states: torch.Tensor, total: int) -> torch.Tensor:
     """A buffer for `total` tokens and some more, that begins with `states`. The rest is zero: unseen is not unread."""
     rows, heads, tokens, size = states.shape
-    room = states.new_zeros(rows, heads, total + total // 4 + SPARE_TOKENS, size)
+    room = zeroed(states, (rows, heads, total + total // 4 + SPARE_TOKENS, size))
     room[:, :, :tokens] = states
     return room
+
+
+def zeroed(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Zeros of a tensor's kind and another shape.
+
+    On a CPU they come as large pages from the system, which gives them out as zeros: to touch a gigabyte in small ones
+    first takes a second. Buffers made one after another share pages, if none of them is written to before the last.
+    """
+    size = math.prod(shape) * like.element_size()
+    if like.device.type != "cpu" or size < LARGE_PAGE:
+        return like.new_zeros(shape)
+    pages = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel built without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=like.dtype).view(shape)
 
 
 def growing_cache(config: Any) -> tuple[DynamicCache, bool]:

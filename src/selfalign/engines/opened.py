@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from selfalign.engines.choosing import Fork, choices, forked
 from selfalign.engines.cpu_linear import fits_twice, quicken
 from selfalign.engines.decode import Limits, Prompt, decode
 from selfalign.engines.embedding import embeddings, sequences_to_read
+from selfalign.engines.forms import form_of
 from selfalign.engines.fused_layers import decoding, fused
 from selfalign.engines.prefix import context_of
 from selfalign.engines.scoring import answer_log_probabilities, head_is_plain, is_causal
 from selfalign.engines.unsureness import uncertainties
 from selfalign.errors import EngineError
 from selfalign.ports import Advance, Continuation, unheard
+from selfalign.processor import prepare_processor
 from selfalign.render import (
     answer_ids,
     is_full,
@@ -67,6 +69,7 @@ def loaded(folder: Path, *, name: str, device: str, dtype: str) -> Loaded:
     Raises:
         EngineError: see `checked_files`, `placed`; or transformers does not know the architecture.
     """
+    prepare_processor()
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if dtype not in DTYPES:
         raise EngineError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
@@ -81,8 +84,9 @@ def loaded(folder: Path, *, name: str, device: str, dtype: str) -> Loaded:
 
 def release() -> None:
     """Let go of the loaded model, so that its memory can be used for something else."""
-    SLOT.clear()
-    gc.collect()
+    if SLOT:
+        SLOT.clear()
+        gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -122,35 +126,10 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -
             quicken(model, but=model.base_model.layers if form.fused else ())
         if form.decoder_only is None:
             form.decoder_only = not form.encoder and is_causal(model)
+        form.remember()
         return Loaded(
             name, model, tokenizer, stop_ids(model, tokenizer), head_is_plain(model), decoder_only=form.decoder_only
         )
-
-
-@dataclass(slots=True)
-class Form:
-    """What was found out by trying about models of one class and config, whatever their weights; None: not yet.
-
-    How logits are made is no such thing: with small weights a cap on them cannot be seen.
-    """
-
-    encoder: bool
-    fused: bool | None = None
-    decoder_only: bool | None = None
-
-
-# Every round opens a model of the same form with other weights, and trying takes half the time of opening it.
-FORMS: dict[tuple[Any, ...], Form] = {}
-
-
-def form_of(folder: Path, model: Any) -> Form:
-    """What is known about models like this one."""
-    config = (folder / "config.json").read_bytes()
-    if (type(model), model.device, model.dtype, config) not in FORMS:
-        whole = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        # a model's own config says nothing of the half that is left out
-        FORMS[type(model), model.device, model.dtype, config] = Form(encoder=bool(whole.is_encoder_decoder))
-    return FORMS[type(model), model.device, model.dtype, config]
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:

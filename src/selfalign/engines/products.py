@@ -27,8 +27,11 @@ class Product(Protocol):
     def __call__(self, input_: torch.Tensor) -> torch.Tensor:
         """`input_` [..., in] → [..., out], float32."""
 
+    def narrow(self, input_: torch.Tensor) -> torch.Tensor:
+        """The product in the type that it was computed in, for what is multiplied again."""
+
     def added(self, input_: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
-        """The product plus `to` [..., out]."""
+        """The product plus `to` [..., out], float32."""
 
 
 def product_of(*layers: nn.Linear, precision: Precision) -> Product:
@@ -62,6 +65,10 @@ class Exact:
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_, self.weight, self.bias, "none", [], "")
         return product
 
+    def narrow(self, input_: torch.Tensor) -> torch.Tensor:
+        """The product."""
+        return self(input_)
+
     def added(self, input_: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
         """The product plus `to` [..., out]."""
         total: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(input_, to, self.weight, self.bias, "add")
@@ -86,9 +93,14 @@ class Bfloat16:
 
     def __call__(self, input_: torch.Tensor) -> torch.Tensor:
         """`input_` [..., in] → [..., out]."""
-        rounded = input_.bfloat16()
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rounded, self.weight, None, "none", [], "")
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_.bfloat16(), self.weight, None, "none", [], "")
         return product.float() if self.bias is None else product.float().add_(self.bias)
+
+    def narrow(self, input_: torch.Tensor) -> torch.Tensor:
+        """The product in bfloat16."""
+        bias = None if self.bias is None else self.bias.bfloat16()
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_.bfloat16(), self.weight, bias, "none", [], "")
+        return product
 
     def added(self, input_: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
         """The product plus `to` [..., out]."""
@@ -124,6 +136,10 @@ class Int8:
             product.add_(self.bias)
         whole: torch.Tensor = product.view(*input_.shape[:-1], -1)
         return whole
+
+    def narrow(self, input_: torch.Tensor) -> torch.Tensor:
+        """The product in float32: its int8 sums have a scale for each row."""
+        return self(input_)
 
     def added(self, input_: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
         """The product plus `to` [..., out]."""

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from selfalign.engines.growing_cache import with_room
 from selfalign.engines.passes import batches, logit_chunks, pass_limit
-from selfalign.engines.prefix import common_prefix, context_of, inputs_after, plainly
+from selfalign.engines.prefix import Prefix, context_of, inputs_after, plainly
 
 
 class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the library's class hook has no annotations
@@ -42,13 +42,15 @@ class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the library's
         """How many tokens stood before the newest, in the longest row."""
         return self.slots.width - 1
 
-    def put(self, start: int, keys: torch.Tensor, values: torch.Tensor, *, width: int) -> None:
-        """Fill slots from `start` on with the states [N, heads, T, D] of new rows; `width` tokens must have room."""
+    def begin(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Make empty slots for states like these, unless there are some."""
         if self.room_keys.dim() == 1:
             slots = self.slots.capacity
             self.room_keys = keys.new_empty(slots, keys.shape[1], 0, keys.shape[3])
             self.room_values = values.new_empty(slots, values.shape[1], 0, values.shape[3])
-        self.make_room(width)
+
+    def put(self, start: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Fill slots from `start` on with the states [N, heads, T, D] of new rows; they must have room."""
         rows, tokens = keys.shape[0], keys.shape[2]
         self.room_keys[start : start + rows, :, :tokens] = keys
         self.room_values[start : start + rows, :, :tokens] = values
@@ -67,14 +69,12 @@ class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the library's
 class Slots:
     """A batch for `decode`. The first slots are those of `rows`; `place_N` is where each row's newest token stands."""
 
-    def __init__(
-        self, model: Any, prompts: Sequence[tuple[int, ...]], capacity: int, *, tokens_at_once: int, plain_head: bool
-    ) -> None:
-        """Empty slots; what all `prompts` begin with is read here, once."""
+    def __init__(self, model: Any, prefix: Prefix, capacity: int, *, tokens_at_once: int, plain_head: bool) -> None:
+        """Empty slots, for prompts that all begin with the prefix."""
         self.model, self.capacity, self.plain_head = model, capacity, plain_head
         self.last_position = context_of(model) - 1
         self.tokens_at_once = tokens_at_once
-        self.prefix = common_prefix(model, prompts, [len(ids) - 1 for ids in prompts], tokens_at_once)
+        self.prefix = prefix
         self.cache = DynamicCache(config=model.config)
         self.layers = [SlotLayer(self) for _ in self.cache.layers]
         self.cache.layers = list(self.layers)
@@ -104,8 +104,12 @@ class Slots:
         logits_NV = torch.cat(list(logit_chunks(self.model, inputs, row_N, last_N, plain_head=self.plain_head)))
         place_N = last_N + len(self.prefix.ids)
         self.width = max(self.width, int(place_N.max()) + 1)
-        for layer, new in zip(self.layers, inputs["past_key_values"].layers, strict=True):
-            layer.put(len(self.place_N), new.keys, new.values, width=self.width + 1)
+        read = list(zip(self.layers, inputs["past_key_values"].layers, strict=True))
+        for layer, new in read:  # all buffers before the first is written to: see `zeroed`
+            layer.begin(new.keys, new.values)
+            layer.make_room(self.width + 1)
+        for layer, new in read:
+            layer.put(len(self.place_N), new.keys, new.values)
         self.place_N = torch.cat([self.place_N, place_N])
         self.logits_NV = torch.cat([self.logits_NV.to(logits_NV), logits_NV]) if self.rows else logits_NV
 

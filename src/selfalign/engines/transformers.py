@@ -12,6 +12,7 @@ from pathlib import Path
 
 from selfalign.errors import EngineError
 from selfalign.ports import LM
+from selfalign.processor import imports_uncollected
 from selfalign.types import Model
 
 
@@ -37,7 +38,8 @@ class TransformersEngine:
         """
         if folder is None:
             raise EngineError(f"{model.ref} has no weights to open; choose the engine that serves it")
-        from selfalign.engines.opened import OpenedModel, loaded
+        with imports_uncollected():
+            from selfalign.engines.opened import OpenedModel, loaded
 
         yield OpenedModel(
             loaded(folder, name=model.ref, device=self.device, dtype=self.dtype),

@@ -1,0 +1,52 @@
+"""How this process uses memory and numbers on a CPU, and imports large libraries.
+
+It knows the C library and torch's switches; it does not know models. Nothing here is needed for a right result.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+KEPT_BYTES = 1 << 30
+
+
+@cache
+def prepare_processor() -> None:
+    """Have freed memory kept for the next tensor, and numbers below 1e-38 taken as zero.
+
+    A forward pass frees and takes the same blocks again and again; given back to the system in between, every page
+    costs a fault and is cleared anew. And a product of two tiny gradients, the optimiser's square of one above all, is
+    denormal, which a processor computes ten times slower than any other number. Threads take that switch over from the
+    one that starts them, so it comes before the first work.
+    """
+    import torch
+
+    torch.set_flush_denormal(True)
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "mallopt"):  # musl has none
+            library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+            library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+@contextmanager
+def imports_uncollected() -> Iterator[None]:
+    """Import a large library here. Its objects, a million, live as long as the process: garbage is not looked for.
+
+    Looking for it again and again while they are made takes a fifth of the time; then they are set aside for good.
+    Nothing but imports belongs here: what is made inside and lies in a cycle is never given back.
+    """
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collected:
+            gc.enable()
