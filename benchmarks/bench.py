@@ -30,6 +30,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 # Topic → module. A row's `id` begins with its topic; the table is in this order.
 TOPICS = {
     "generation": "generation",
+    "contention": "contention",
     "checkpoint": "checkpoint",
     "grading": "grading",
     "scoring": "scoring",

@@ -216,6 +216,21 @@ def test_light_commands_load_no_heavy_library(arguments: list[str], tmp_path: Pa
     assert done.stderr.splitlines()[-1] == ""
 
 
+def test_going_on_from_what_is_finished_loads_no_tensor_library(tmp_path: Path, say: Say) -> None:
+    recipe = written(tmp_path, settings_of("spin", tmp_path / "store"))
+    say("run", recipe, "-o", tmp_path / "run")
+    words = ("run", recipe, "-o", tmp_path / "run")
+    code = f"from selfalign.place import Place, adapters\nadapters(Place())\n{LOADED}".replace(
+        "'numpy', 'pyarrow', ", ""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("'datasets'", "'pandas'"), *map(str, words)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "reused" in done.stdout
+    assert done.stderr.splitlines()[-1] == ""
+
+
 def best_seconds(*arguments: str) -> float:
     """The shortest of three runs of Python."""
     seconds = []

@@ -22,11 +22,18 @@ def head_is_plain(model: Any) -> bool:
     """
     size = int(model.get_input_embeddings().num_embeddings)
     ids = torch.arange(4, device=model.device)[None] % size
-    logits = model(input_ids=ids, use_cache=False).logits
     head = model.get_output_embeddings()
     if head is None:
         return False
-    plain = head(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+    states: list[torch.Tensor] = []
+    watch = model.base_model.register_forward_hook(lambda _module, _given, read: states.append(read[0]))
+    try:
+        logits = model(input_ids=ids, use_cache=False).logits
+    finally:
+        watch.remove()
+    if len(states) != 1:
+        return False
+    plain = head(states[0])
     return plain.shape == logits.shape and torch.allclose(plain, logits, rtol=1e-4, atol=1e-4)
 
 
