@@ -1,7 +1,4 @@
-"""How this process uses memory and numbers on a CPU, and imports large libraries.
-
-It knows the C library and torch's switches; it does not know models. Nothing here is needed for a right result.
-"""
+"""How this process takes memory and imports large libraries: settings for speed alone, known to no result."""
 
 from __future__ import annotations
 
@@ -17,17 +14,12 @@ KEPT_BYTES = 1 << 30
 
 
 @cache
-def prepare_processor() -> None:
-    """Have freed memory kept for the next tensor, and numbers below 1e-38 taken as zero.
+def keep_freed_memory() -> None:
+    """Have memory that was freed kept for the next tensor.
 
     A forward pass frees and takes the same blocks again and again; given back to the system in between, every page
-    costs a fault and is cleared anew. And a product of two tiny gradients, the optimiser's square of one above all, is
-    denormal, which a processor computes ten times slower than any other number. Threads take that switch over from the
-    one that starts them, so it comes before the first work.
+    costs a fault and is cleared anew.
     """
-    import torch
-
-    torch.set_flush_denormal(True)
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         if hasattr(library, "mallopt"):  # musl has none

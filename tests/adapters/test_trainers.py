@@ -50,7 +50,7 @@ from adapters.tiny_training import (
 from selfalign.errors import EngineError, StoreError
 from selfalign.ports import AnswerExample, Rendered, TrainingOrder
 from selfalign.trainers.batches import collate, epoch_order, global_batch, micro_batches
-from selfalign.trainers.fitting import recompute_layers
+from selfalign.trainers.fitting import memory_errors_named, recompute_layers
 from selfalign.trainers.forward import layout_of, micro_batch_log_probabilities
 from selfalign.trainers.schedule import horizon, learning_rate, steps_to_train
 from selfalign.trainers.torch_loop import TorchLoop
@@ -295,6 +295,18 @@ def test_max_steps_stops_early_and_the_last_batch_is_kept(tiny: Path, tmp_path: 
     assert len(full) == 9  # ten rows in batches of four: three steps an epoch
 
 
+@pytest.mark.parametrize("optimiser", ["adamw", "rmsprop"])
+def test_squares_of_gradients_are_never_denormal(tiny: Path, optimiser: Any) -> None:
+    settings = replace(FAST, optimiser=optimiser, max_grad_norm=1e-19)
+    training = TorchLoop(device="cpu").begin(
+        TrainingOrder(answers(4), Sft(), settings, None, 0), answers(4), model=TINY, folder=tiny
+    )
+    assert training.take(lambda **_: None, micro_batch_tokens=512).gradient_norm > 0
+    quantity = "exp_avg_sq" if optimiser == "adamw" else "square_avg"
+    squares = torch.cat([state[quantity].flatten() for state in training.optimiser.state.values()])
+    assert not squares.any()
+
+
 def test_epoch_order_covers_every_row_once_and_changes_with_epoch_and_seed() -> None:
     orders = [epoch_order(50, seed=seed, epoch=epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert all(sorted(order) == list(range(50)) for order in orders)
@@ -485,7 +497,7 @@ def test_a_place_that_cannot_be_written_is_a_store_error(tiny: Path, tmp_path: P
 def test_running_out_of_memory_names_the_settings_to_lower() -> None:
     with (
         pytest.raises(EngineError, match=r"out of memory: lower place.micro_batch_tokens \(now 512\)"),
-        TorchLoop(micro_batch_tokens=512).memory_errors_named(),
+        memory_errors_named(TorchLoop(micro_batch_tokens=512)),
     ):
         torch.empty(10**17)
 

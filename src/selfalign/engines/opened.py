@@ -27,7 +27,7 @@ from selfalign.engines.scoring import answer_log_probabilities, head_is_plain, i
 from selfalign.engines.unsureness import uncertainties
 from selfalign.errors import EngineError
 from selfalign.ports import Advance, Continuation, unheard
-from selfalign.processor import prepare_processor
+from selfalign.processor import keep_freed_memory
 from selfalign.render import (
     answer_ids,
     is_full,
@@ -69,7 +69,7 @@ def loaded(folder: Path, *, name: str, device: str, dtype: str) -> Loaded:
     Raises:
         EngineError: see `checked_files`, `placed`; or transformers does not know the architecture.
     """
-    prepare_processor()
+    keep_freed_memory()
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if dtype not in DTYPES:
         raise EngineError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")

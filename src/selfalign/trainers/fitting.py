@@ -15,7 +15,7 @@ from accelerate.utils import DistributedType
 from selfalign.errors import EngineError
 from selfalign.keys import canonical_text
 from selfalign.ports import Advance, Step, TrainingOrder, unheard
-from selfalign.processor import prepare_processor
+from selfalign.processor import keep_freed_memory
 from selfalign.trainers import lora
 from selfalign.trainers.batches import Example, checked, sides
 from selfalign.trainers.checkpoint import fingerprint, latest, save
@@ -68,7 +68,7 @@ def begin(
     loop: TorchLoop, order: TrainingOrder, examples: Sequence[Example], *, model: Model, folder: Path
 ) -> Training:
     """The model on its device with adapters, optimiser and everything else a step needs."""
-    prepare_processor()
+    keep_freed_memory()
     accelerator = accelerator_on(loop.device)
     opened = open_model(model, folder)
     tokens = sides(examples[0])[0].ids[:16]
