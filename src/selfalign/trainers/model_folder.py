@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from selfalign.errors import EngineError, StoreError
 from selfalign.types import Model
@@ -49,8 +50,6 @@ def existing(model: Model, folder: Path | None) -> Path:
 
 def open_tokenizer(model: Model, folder: Path | None) -> Any:
     """The tokenizer in the model's folder. Code that comes with a model is never run."""
-    from transformers import AutoTokenizer
-
     place = existing(model, folder)
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
@@ -64,8 +63,6 @@ def open_model(model: Model, folder: Path | None) -> Any:
     Raises:
         EngineError: the folder's weights or configuration cannot be read.
     """
-    from transformers import AutoModelForCausalLM
-
     place = existing(model, folder)
     try:
         opened: Any = AutoModelForCausalLM.from_pretrained(
@@ -77,7 +74,7 @@ def open_model(model: Model, folder: Path | None) -> Any:
     return opened.eval()
 
 
-def write_model(trained: Any, *, source: Path, out: Path) -> None:
+def write_model(trained: PreTrainedModel, *, source: Path, out: Path) -> None:
     """Write weights (safetensors), config and the source's tokenizer files as a complete model folder.
 
     Raises:
