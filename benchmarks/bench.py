@@ -31,6 +31,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 TOPICS = {
     "generation": "generation",
     "contention": "contention",
+    "openvino": "openvino_yardstick",
     "checkpoint": "checkpoint",
     "grading": "grading",
     "scoring": "scoring",
