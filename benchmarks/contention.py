@@ -1,7 +1,7 @@
 """What is left of the decode loop's speed when two other programs keep every core busy.
 
-A machine is rarely alone: parallel tests, a second run, a browser. Threads that spin while they wait lose nine tenths
-of their speed then. Two busy processes beside ours on two cores leave it half of the machine, so half is a fair share.
+A machine is rarely alone: parallel tests, a second run, a browser. Threads that spin while they wait lose most of their
+speed then. Two busy processes beside ours on two cores leave it half of the machine, so half is a fair share.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Tokens per second beside OpenVINO GenAI, the fastest CPU engine found: `python benchmarks/bench.py --only openvino`.
+"""Tokens per second beside OpenVINO GenAI, an engine made for CPUs: `python benchmarks/bench.py --only openvino`.
 
-The engine is an extra (`pip install openvino-genai`): without it there is no row and nothing fails. It reads the same
-weights from a GGUF file that is written for the occasion, rounded to f16, and gets the same prompts as token ids; it
+The engine is installed apart (`pip install openvino-genai`): without it there is no row and nothing fails. It reads the
+same weights from a GGUF file that is written for the occasion, rounded to f16, and gets the same prompts as ids; it
 works as it does by default, with continuous batching. By default it also multiplies in bfloat16 where the processor
 can, so each side of that choice has a row: the default one beside our exact weights and beside our bfloat16, and the
 engine held to float32 beside our exact weights.
@@ -189,7 +189,7 @@ def prepared(model: Any, tokenizer: Any, ids: Sequence[list[int]], sampling: Sam
 
 def rows(settings: Settings) -> Iterator[Row]:
     """All sides in turns, in this process."""
-    if importlib.util.find_spec(ENGINE) is None:
+    if any(importlib.util.find_spec(module) is None for module in (ENGINE, "gguf")):
         print(f"  no row for OpenVINO GenAI: it is not installed ({INSTALL})", file=sys.stderr)
         return
     folder = model_folder(settings)

@@ -1,4 +1,4 @@
-"""How this process takes memory and imports large libraries: settings for speed alone, known to no result."""
+"""How this process takes memory and imports large libraries: settings for speed alone, which change no result."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def keep_freed_memory() -> None:
     """Have memory that was freed kept for the next tensor.
 
     A forward pass frees and takes the same blocks again and again; given back to the system in between, every page
-    costs a fault and is cleared anew.
+    costs a fault and is cleared anew. It holds for the whole process, to its end.
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
-        if hasattr(library, "mallopt"):  # musl has none
-            library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        # musl has none; an older glibc refuses the first, and the second alone would map every large tensor anew
+        if hasattr(library, "mallopt") and library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES):
             library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 

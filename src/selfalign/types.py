@@ -256,7 +256,7 @@ class Sampling:
     (never above `max_new_tokens`), so that the model's answers cannot be told apart by their length alone. `trim`:
     `left` removes blanks before the answer, as the released SPIN code does. `precision`: of the weights and states that
     answers are written with on a CPU; anything but `exact` is faster and another sampler than the model that is scored
-    and trained.
+    and trained, whose last bits follow the number of threads.
     """
 
     max_new_tokens: int = 256

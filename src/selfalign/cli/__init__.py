@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code. Every error the user can act on is one message on standard error."""
     # Hugging Face libraries look at these when imported; a run must not depend on the network unless it names a hub.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # OpenMP threads that spin while they wait collapse as soon as anything else runs on the machine (tenfold slower);
+    # OpenMP threads that spin while they wait collapse as soon as anything else runs on the machine;
     # the policy is read when a tensor library is first loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = parser().parse_args(arguments)

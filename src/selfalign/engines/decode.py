@@ -85,16 +85,20 @@ def decode(
     most = room_for(model, prompts, sampling.max_new_tokens)
     order = sorted((row for row in range(len(prompts)) if most[row] > 0), key=lambda row: len(prompts[row].ids))
     lanes = lanes_for(model, min(limits.rows_at_once, len(order)), precision=sampling.precision)
+    tokens_at_once = max(1, limits.tokens_at_once // lanes)
     prefix = beginning(model, [prompts[row].ids for row in order], limits)
     writing = Writing(prompts, most, sampling, stop_ids, limits.rows_at_once // lanes, one_at_a_time(advance))
 
     def lane(number: int, stopping: Event) -> None:
-        """Every so-manieth row, so that lanes have rows of like lengths."""
+        """Write one of every `lanes` rows: each lane has short and long ones.
+
+        Which rows share a batch follows from the number of lanes, never from time: the same text is written again.
+        """
         rows = deque(order[number::lanes])
         capacity = max(1, min(writing.rows_at_once, len(rows)))
         batch: Batch = Group(model, capacity)
         if prefix is not None:
-            batch = Slots(model, prefix, capacity, tokens_at_once=limits.tokens_at_once, plain_head=plain_head)
+            batch = Slots(model, prefix, capacity, tokens_at_once=tokens_at_once, plain_head=plain_head)
         writing.write(rows, batch, stopping)
 
     side_by_side(lanes, lane)

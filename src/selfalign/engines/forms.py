@@ -16,10 +16,11 @@ from typing import Any
 import torch
 import transformers
 
+from selfalign.engines.fused_layers import order_shows
 from selfalign.unpacking import cache_folder
 
 # How models are tried, and what is tried: when one of these files changes, nothing remembered counts.
-TRIALS = ("fused_layers.py", "products.py", "scoring.py")
+TRIALS = ("fused_layers.py", "products.py", "cpu_linear.py", "scoring.py", "forms.py", "opened.py")
 
 
 @dataclass(slots=True)
@@ -34,10 +35,14 @@ class Form:
     fused: bool | None = None
     decoder_only: bool | None = None
 
-    def remember(self) -> None:
-        """Keep it for later processes, unless some trial went against it: damaged weights fail every trial."""
-        if self.fused and self.decoder_only:
-            with suppress(OSError):  # a home that cannot be written to costs the trials each time
+    def remember(self, model: Any) -> None:
+        """Keep what trying this model showed, for later processes, if it counts for others.
+
+        Every trial must have come out well (damaged weights fail them all), and the weights must be large enough for a
+        trial to show anything.
+        """
+        if self.fused and self.decoder_only and not remembered(self.name) and order_shows(model):
+            with suppress(OSError, RuntimeError):  # a home that cannot be written to costs the trials each time
                 path = file_of(self.name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
@@ -51,7 +56,7 @@ def form_of(folder: Path, model: Any) -> Form:
     """What is known about models like this one, opened from a folder."""
     name = name_of(folder, model)
     if name not in FORMS:
-        if file_of(name).exists():
+        if remembered(name):
             FORMS[name] = Form(name, encoder=False, fused=True, decoder_only=True)
         else:
             from transformers import AutoConfig
@@ -71,6 +76,14 @@ def name_of(folder: Path, model: Any) -> str:
         *((Path(__file__).parent / trial).read_text("utf-8") for trial in TRIALS),
     )  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def remembered(name: str) -> bool:
+    """Whether an earlier process tried this form and all was well."""
+    try:
+        return file_of(name).exists()
+    except (OSError, RuntimeError):  # a home that may not be looked into, or none
+        return False
 
 
 def file_of(name: str) -> Path:

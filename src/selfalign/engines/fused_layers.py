@@ -42,7 +42,7 @@ FEW_TOKENS = 128
 class Parts:
     """What a fused layer computes with; `Q` query heads share `K` key heads of size D.
 
-    `kept` is the type that keys and values are kept and attended in, None for that of the model.
+    `cache_dtype` is the type that keys and values are kept and attended in, None for that of the model.
     """
 
     projections: Product
@@ -56,7 +56,7 @@ class Parts:
     scaling: float
     query_norm: Any
     key_norm: Any
-    kept: torch.dtype | None
+    cache_dtype: torch.dtype | None
 
     @staticmethod
     def of(layer: Any, precision: Precision) -> Parts:
@@ -75,7 +75,7 @@ class Parts:
             scaling=attention.scaling,
             query_norm=getattr(attention, "q_norm", None),
             key_norm=getattr(attention, "k_norm", None),
-            kept=torch.bfloat16 if precision == "bfloat16" else None,
+            cache_dtype=torch.bfloat16 if precision == "bfloat16" else None,
         )
 
 
@@ -121,7 +121,7 @@ def run_fused(
     after_attention = parts.output.added(seen, hidden_states)
     with one_thread(rows * tokens):
         states = normed(layer.post_attention_layernorm, after_attention)
-    states = parts.gates.narrow(states)
+    states = parts.gates.in_own_type(states)
     with one_thread(rows * tokens):
         gate, up = states.chunk(2, dim=-1)
         states = parts.activation(gate).mul_(up)
@@ -138,8 +138,8 @@ def placed(
         query, key = turning[:, :, : parts.query_heads], turning[:, :, parts.query_heads :]
         turning = torch.cat((normed(parts.query_norm, query), normed(parts.key_norm, key)), dim=2)
     turned = rotated(turning, *position_embeddings)
-    if parts.kept is not None:
-        turned, value = turned.to(parts.kept), value.to(parts.kept)
+    if parts.cache_dtype is not None:
+        turned, value = turned.to(parts.cache_dtype), value.to(parts.cache_dtype)
     query, key = turned[:, :, : parts.query_heads], turned[:, :, parts.query_heads :]
     return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
@@ -209,6 +209,19 @@ def agree(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether logits are the same up to rounding, and say anything: those of weights that are all zero agree always."""
     close = torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE * float(other.abs().max()))
     return close and bool(other.std() > 0)
+
+
+@torch.inference_mode()
+def order_shows(model: Any) -> bool:
+    """Whether the order of earlier tokens changes what a model says, by far more than two trials may differ.
+
+    With very small weights attention is the same everywhere, and layers that place tokens in another way agree too.
+    """
+    size = int(model.get_input_embeddings().num_embeddings)
+    ids_NT = ((torch.arange(24) * 7919 + 3) % size).repeat(2, 1)
+    ids_NT[1, :23] = ids_NT[1, :23].flip(0)
+    one, other = model(input_ids=ids_NT, use_cache=False).logits[:, -1]
+    return bool((one - other).abs().max() > 20 * TOLERANCE * one.abs().max())
 
 
 def looks_common(layer: Any) -> bool:

@@ -61,12 +61,14 @@ def zeroed(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     first takes a second. Buffers made one after another share pages, if none of them is written to before the last.
     """
     size = math.prod(shape) * like.element_size()
-    if like.device.type != "cpu" or size < LARGE_PAGE:
+    if like.device.type != "cpu" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return like.new_zeros(shape)
-    pages = mmap.mmap(-1, size)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel built without them
-            pages.madvise(mmap.MADV_HUGEPAGE)
+    try:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError:  # torch says better that there is not enough memory, and may still have some
+        return like.new_zeros(shape)
+    with suppress(OSError):  # a kernel without large pages
+        pages.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(pages, dtype=like.dtype).view(shape)
 
 

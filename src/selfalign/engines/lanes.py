@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from threading import Event, Lock
 from typing import Any
 
@@ -16,8 +17,10 @@ import torch
 from selfalign.engines.products import Precision
 from selfalign.ports import Advance
 
-# Fewer rows are done before the weights are read.
+# With fewer rows a lane, reading the weights costs more than lanes save (measured with 135M weights on two cores).
 ROWS_A_LANE = 16
+# Such positions are computed from the longest row of a batch, in a buffer that lanes would share.
+ROPES_OF_A_BATCH = {"dynamic", "longrope"}
 
 
 def lanes_for(model: Any, rows: int, *, precision: Precision) -> int:
@@ -26,13 +29,21 @@ def lanes_for(model: Any, rows: int, *, precision: Precision) -> int:
     Products of full precision need all rows at once to be worth the reading of the weights; rounded ones are so quick
     that the small operations between them are most of a step.
     """
-    if model.device.type != "cpu" or precision == "exact":
+    if model.device.type != "cpu" or precision == "exact" or ropes_of(model.config) & ROPES_OF_A_BATCH:
         return 1
     return max(1, min(torch.get_num_threads(), rows // ROWS_A_LANE))
 
 
+def ropes_of(config: Any) -> set[str]:
+    """The kinds of rotary positions a config names, for all layers or for some."""
+    named = getattr(config, "rope_parameters", None) or {}
+    return {str(one.get("rope_type")) for one in (named, *named.values()) if isinstance(one, dict)}
+
+
 def side_by_side(lanes: int, work: Callable[[int, Event], None]) -> None:
     """Do `work(number of the lane, stopping)` in every lane; it should end soon once `stopping` is set.
+
+    Lanes see the context variables of this thread (what hears of progress asks them whose it is).
 
     Raises:
         Exception: what a lane raised; the others are told to stop, as they are when this thread is interrupted.
@@ -44,6 +55,7 @@ def side_by_side(lanes: int, work: Callable[[int, Event], None]) -> None:
     threads = torch.get_num_threads()
 
     def lane(number: int) -> None:
+        torch.get_num_threads()  # a thread's first question sets its number to what some thread asked for last
         torch.set_num_threads(max(1, threads // lanes))
         try:
             work(number, stopping)
@@ -54,7 +66,7 @@ def side_by_side(lanes: int, work: Callable[[int, Event], None]) -> None:
     try:
         with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
             try:
-                for done in [pool.submit(lane, number) for number in range(lanes)]:
+                for done in [pool.submit(copy_context().run, lane, number) for number in range(lanes)]:
                     done.result()
             except BaseException:
                 stopping.set()

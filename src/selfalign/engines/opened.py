@@ -126,7 +126,7 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -
             quicken(model, but=model.base_model.layers if form.fused else ())
         if form.decoder_only is None:
             form.decoder_only = not form.encoder and is_causal(model)
-        form.remember()
+        form.remember(model)
         return Loaded(
             name, model, tokenizer, stop_ids(model, tokenizer), head_is_plain(model), decoder_only=form.decoder_only
         )

@@ -27,7 +27,7 @@ class Product(Protocol):
     def __call__(self, input_: torch.Tensor) -> torch.Tensor:
         """`input_` [..., in] → [..., out], float32."""
 
-    def narrow(self, input_: torch.Tensor) -> torch.Tensor:
+    def in_own_type(self, input_: torch.Tensor) -> torch.Tensor:
         """The product in the type that it was computed in, for what is multiplied again."""
 
     def added(self, input_: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
@@ -65,7 +65,7 @@ class Exact:
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_, self.weight, self.bias, "none", [], "")
         return product
 
-    def narrow(self, input_: torch.Tensor) -> torch.Tensor:
+    def in_own_type(self, input_: torch.Tensor) -> torch.Tensor:
         """The product."""
         return self(input_)
 
@@ -89,17 +89,17 @@ class Bfloat16:
         if not supported():
             raise EngineError("this processor has no bfloat16 products; set sampling.precision to 'int8' or 'exact'")
         reordered = torch.ops.mkldnn._reorder_linear_weight(weight.bfloat16().contiguous(), ROWS_HINT)
-        return Bfloat16(reordered, bias)
+        return Bfloat16(reordered, None if bias is None else bias.bfloat16())
 
     def __call__(self, input_: torch.Tensor) -> torch.Tensor:
         """`input_` [..., in] → [..., out]."""
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_.bfloat16(), self.weight, None, "none", [], "")
-        return product.float() if self.bias is None else product.float().add_(self.bias)
+        return self.in_own_type(input_).float()
 
-    def narrow(self, input_: torch.Tensor) -> torch.Tensor:
+    def in_own_type(self, input_: torch.Tensor) -> torch.Tensor:
         """The product in bfloat16."""
-        bias = None if self.bias is None else self.bias.bfloat16()
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_.bfloat16(), self.weight, bias, "none", [], "")
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            input_.bfloat16(), self.weight, self.bias, "none", [], ""
+        )
         return product
 
     def added(self, input_: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
@@ -137,7 +137,7 @@ class Int8:
         whole: torch.Tensor = product.view(*input_.shape[:-1], -1)
         return whole
 
-    def narrow(self, input_: torch.Tensor) -> torch.Tensor:
+    def in_own_type(self, input_: torch.Tensor) -> torch.Tensor:
         """The product in float32: its int8 sums have a scale for each row."""
         return self(input_)
 

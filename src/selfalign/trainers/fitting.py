@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -22,10 +22,12 @@ from selfalign.trainers.checkpoint import fingerprint, latest, save
 from selfalign.trainers.forward import check_head, layout_of
 from selfalign.trainers.model_folder import existing, open_model, write_model
 from selfalign.trainers.schedule import steps_to_train
-from selfalign.trainers.torch_loop import TorchLoop
 from selfalign.trainers.training import Training
 from selfalign.types import Model
 from selfalign.unpacking import quiet_transformers
+
+if TYPE_CHECKING:
+    from selfalign.trainers.torch_loop import TorchLoop
 
 SAVING_SHARE = 0.02  # of the time spent; a slow disk makes checkpoints rarer, not training slower
 ASSUMED_BYTES_PER_SECOND = 300e6  # until the first checkpoint has been timed
