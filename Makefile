@@ -42,7 +42,7 @@ fix: $(INSTALLED) ## put formatting, import order, the stage lock and generated 
 	$(BIN)/python scripts/lock_stages.py
 	$(BIN)/python scripts/write_docs.py
 
-bench: $(INSTALLED) ## speed against peers, side by side (40 minutes); writes docs/performance.md
+bench: $(INSTALLED) ## speed against peers, side by side (50 minutes); writes docs/performance.md
 	$(BIN)/python benchmarks/bench.py
 
 clean: ## remove the environment, not your runs

@@ -1,8 +1,9 @@
 """Tokens per second of selfalign's decode loop beside `model.generate`: `python benchmarks/bench.py --only generation`.
 
-The peer is what released self-play code does: `generate` in batches of 16 in arrival order, padded on the left. The
-two sides draw different texts from the same distribution, so tokens per second is the fair unit, and the mean lengths
-are told beside it. Under torch's default policy (`--thread-policy default`) it is a row of its own.
+The peer is what released self-play code does: `generate` in batches of 16 in arrival order, padded on the left. It has
+a process of its own, because ours keeps freed memory for every tensor of its process. The two sides draw different
+texts from the same distribution, so tokens per second is the fair unit, and the mean lengths are told beside it. Under
+torch's default policy (`--thread-policy default`) it is a row of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from figures import Demand, Row, Settings, Turn, by_rate, figure, in_turns, median_rate, processor_ratio, timed
+from figures import (
+    Demand,
+    Row,
+    Settings,
+    Turn,
+    by_rate,
+    figure,
+    in_fresh_process,
+    in_turns,
+    median_rate,
+    processor_ratio,
+    timed,
+)
 from machine import Rates, Shapes, rates, shapes_of
 from workloads import model_folder, peer_model, prompts, shared_length, tokenizer_in
 
@@ -55,17 +68,31 @@ def written_by_peer(
     return written
 
 
-def rows(settings: Settings) -> Iterator[Row]:
-    """Both sides in turns, in this process."""
+def work(settings: Settings) -> tuple[list[Chat], Sampling]:
+    """What both sides are asked for."""
+    return prompts(settings.size(64, 4)), Sampling(max_new_tokens=settings.size(64, 4), temperature=1.0)
+
+
+def alone(role: str, settings: Settings) -> Turn:
+    """The peer once; the role is the number of the turn. Loading the model and a first few tokens are not timed."""
     folder = model_folder(settings)
     tokenizer, peer = tokenizer_in(folder), peer_model(folder)
-    chats = prompts(settings.size(64, 4))
+    chats, sampling = work(settings)
     ids = [prompt_ids(tokenizer, chat, Rendering()) for chat in chats]
-    sampling = Sampling(max_new_tokens=settings.size(64, 4), temperature=1.0)
+    written_by_peer(peer, tokenizer, ids[:PEER_BATCH], replace(sampling, max_new_tokens=4), batch=PEER_BATCH)
+    torch.manual_seed(int(role))
+    return timed(lambda: sum(map(len, written_by_peer(peer, tokenizer, ids, sampling, batch=PEER_BATCH))))
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """Both sides in turns, the peer in a process of its own."""
+    folder = model_folder(settings)
+    tokenizer, peer = tokenizer_in(folder), peer_model(folder)
+    chats, sampling = work(settings)
+    ids = [prompt_ids(tokenizer, chat, Rendering()) for chat in chats]
 
     def theirs(turn: int) -> Turn:
-        torch.manual_seed(turn)
-        return timed(lambda: sum(map(len, written_by_peer(peer, tokenizer, ids, sampling, batch=PEER_BATCH))))
+        return in_fresh_process(f"generation:{turn}", settings)
 
     def ours_in(precision: Precision) -> Callable[[int], Turn]:
         how = replace(sampling, precision=precision)
@@ -75,6 +102,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         for precision in ("exact", *ROUNDED):
             own_tokens(opened, chats[:4], Sampling(max_new_tokens=4, precision=precision), turn=0)
         texts = written_by_peer(peer, tokenizer, ids[: settings.size(24, 2)], sampling, batch=PEER_BATCH)
+        del peer
         errors = {name: error_of(opened.loaded.model, ids, texts, precision=name) for name in ROUNDED}
         sides = {"selfalign": ours_in("exact"), "generate": theirs} | {name: ours_in(name) for name in ROUNDED}
         found = in_turns(sides, settings.repeats)
