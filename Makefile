@@ -29,6 +29,7 @@ check: $(INSTALLED) ## formatting, lint, types, layers, locks and generated page
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
+	cd benchmarks && MYPYPATH=../src ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache/benchmarks *.py
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/lock_stages.py --check
 	$(BIN)/python scripts/write_docs.py --check

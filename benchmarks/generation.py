@@ -98,6 +98,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         how = replace(sampling, precision=precision)
         return lambda turn: timed(lambda: own_tokens(opened, chats, how, turn=turn))
 
+    opened: Any  # an LM; the rounded model inside is looked at too
     with TransformersEngine(device="cpu").open(weights.pinned(settings.model), folder) as opened:
         for precision in ("exact", *ROUNDED):
             own_tokens(opened, chats[:4], Sampling(max_new_tokens=4, precision=precision), turn=0)
@@ -147,7 +148,8 @@ def error_of(
     def read(prompt: list[int], text: list[int]) -> torch.Tensor:
         ids_1T = torch.tensor([prompt + text])
         logs_TV = model(input_ids=ids_1T, use_cache=False).logits[0, len(prompt) - 1 : -1].log_softmax(dim=-1)
-        return logs_TV.gather(1, torch.tensor(text)[:, None])[:, 0]
+        read_T: torch.Tensor = logs_TV.gather(1, torch.tensor(text)[:, None])[:, 0]
+        return read_T
 
     pairs = list(zip(prompts, texts, strict=False))
     exact = torch.cat([read(*pair) for pair in pairs])

@@ -180,7 +180,8 @@ def quality(one: Played, place: int) -> tuple[int, float, float]:
     event = one.folder.rounds()[place]
     kept = [row.id for row in store.rows(event["trained_on"][1])]
     graded = [row.id for row in store.rows(event["grades"])]
-    return len(kept), *(sum("good" in name for name in some) / max(1, len(some)) for some in (kept, graded))
+    sound, all_sound = (sum("good" in name for name in some) / max(1, len(some)) for some in (kept, graded))
+    return len(kept), sound, all_sound
 
 
 def steps_of(one: Played, place: int) -> int:

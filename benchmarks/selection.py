@@ -23,6 +23,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def peers(count: int, width: int, picks: int, *, turns: int, matrix_turns: int) 
             # torch does not report to tracemalloc: the N x N matrix alone is counted.
             memory = f"> {100 * count / width:.0f} %"
         else:
-            memory = extra_memory(lambda side=side: side(vectors_ND, picks if side is own else 2), vectors_ND.nbytes)
+            memory = extra_memory(partial(side, vectors_ND, picks if side is own else 2), vectors_ND.nbytes)
         same = compared(chosen[name], chosen["selfalign"])
         print(f"| {name} | {spread(seconds[name])} | {spread(ratios, 1)} | {memory} | {same} |", flush=True)
     print(
@@ -219,7 +220,7 @@ def scale(width: int, picks: int, *, counts: list[int], turns: int) -> None:
         print("| --- | --- | --- | --- | --- |")
         for count, vectors_ND in mapped.items():
             per_row = 1e6 * statistics.median(seconds[count]) / count
-            memory = extra_memory(lambda vectors_ND=vectors_ND: own(vectors_ND, picks), vectors_ND.nbytes)
+            memory = extra_memory(partial(own, vectors_ND, picks), vectors_ND.nbytes)
             read = f"{passes(vectors_ND, picks):.2f}"
             print(f"| {count:,} | {spread(seconds[count])} | {per_row:.2f} | {read} | {memory} |", flush=True)
     medians = [statistics.median(seconds[count]) for count in counts]
@@ -241,7 +242,7 @@ def main() -> None:
     parser.add_argument("--matrix-turns", type=int, default=1)
     parser.add_argument("--scale-rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     options = parser.parse_args()
-    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
+    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
     print(
         f"numpy {numpy.__version__}, {blas['name']} {blas['version']}; torch {torch.__version__}; {os.cpu_count()} CPUs"
     )
