@@ -180,6 +180,9 @@ def test_forms_are_remembered_only_when_every_trial_came_out_well(
             (tmp_path / folder / file.name).write_bytes(file.read_bytes())
         (tmp_path / folder / "config.json").write_bytes((source / "config.json").read_bytes())
         assert kept(tmp_path / folder) == []
+    forms.FORMS.clear()
+    load(tmp_path / "small", name="model", device=torch.device("cpu"), dtype=torch.float32)
+    assert [form.fused for form in forms.FORMS.values()] == [None]
     assert len(kept(source)) == 1
     assert len(kept(tmp_path / "damaged")) == 1  # of a form that is known, nothing is tried
 

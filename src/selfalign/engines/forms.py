@@ -39,13 +39,17 @@ class Form:
         """Keep what trying this model showed, for later processes, if it counts for others.
 
         Every trial must have come out well (damaged weights fail them all), and the weights must be large enough for a
-        trial to show anything.
+        trial to show anything; after weights that are not, the next model is tried again in this process too.
         """
-        if self.fused and self.decoder_only and not remembered(self.name) and order_shows(model):
-            with suppress(OSError, RuntimeError):  # a home that cannot be written to costs the trials each time
-                path = file_of(self.name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
+        if not (self.fused and self.decoder_only) or remembered(self.name):
+            return
+        if not order_shows(model):
+            self.fused = None
+            return
+        with suppress(OSError, RuntimeError):  # a home that cannot be written to costs the trials each time
+            path = file_of(self.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
 
 
 # Forms met in this process.
