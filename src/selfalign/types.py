@@ -390,6 +390,20 @@ class Round:
     notes: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gathered:
+    """What a round is about to train on, shown to the loop before it does: `made` is all it wrote, `kept` what is left.
+
+    `grades` are those that decided. `known`, where a method invents its prompts, are the rows from which the prompts of
+    `kept` should differ (seeds, earlier rounds); None where the prompts were given to it.
+    """
+
+    made: Table[Chat]
+    kept: Table[Chat]
+    grades: tuple[Table[Grade], ...] = ()
+    known: tuple[Table[Chat], ...] | None = None
+
+
 ROW_TYPES: dict[str, type] = {
     row.__name__: row
     for row in (
