@@ -20,7 +20,7 @@ import selfalign.stages
 from selfalign.stage import Stage
 
 # Packages of pure code that decides what stages give, whole; and single modules.
-PACKAGES = ("corpus", "grading", "measures", "selection")
+PACKAGES = ("corpus", "grading", "measures", "selection", "synthesis")
 SHARED = (
     "selfalign.types",
     "selfalign.render",

@@ -56,6 +56,8 @@ BOUNDS: dict[str, Any] = {
     "device": Bounds(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"),
     "sets_mixed": Bounds(ge=1),
     "patience": Bounds(ge=1),
+    "warn": Bounds(ge=0),
+    "stop": Bounds(ge=0),
     "final_ratio": Bounds(ge=0, le=1),
     "steps_by_examples": Bounds(ge=1),
     "start": Bounds(ge=1),
@@ -80,11 +82,20 @@ BOUNDS: dict[str, Any] = {
     "max_linked_share": Bounds(ge=0, le=1),
     "overlap": Bounds(gt=0, le=1),
     "shingle_words": Bounds(ge=1),
+    "target": Bounds(ge=1),
+    "shots": Bounds(ge=1),
+    "generated_shots": Bounds(ge=0),
+    "max_barren_prompts": Bounds(ge=1),
+    "min_words": Bounds(ge=1),
+    "max_words": Bounds(ge=1),
+    "novelty": Bounds(gt=0, lt=1),
+    "max_perplexity": Bounds(gt=1),
+    "clusters": Bounds(ge=1),
 }
 
 
 # Lists that may hold nothing.
-MAY_BE_EMPTY = ("checks", "clean_of")
+MAY_BE_EMPTY = ("checks", "clean_of", "forbidden_words", "rubrics")
 
 # In a JSON Schema a reference is a text.
 REFERENCE = WithJsonSchema({"type": "string"})

@@ -19,6 +19,8 @@ ALPACA_TASK = (
     "\n\n### Instruction:\n{instruction}\n\n"
 )
 WRAPPER_HEADER = "### Response: "
+# What base models are shown: the text, with this after it, and no header under which answers begin.
+AS_IT_IS = {"plain": "\n", "continued": ""}
 
 
 def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rendering) -> str:
@@ -27,8 +29,8 @@ def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Re
     With `context` `header` it is that ending alone: the header under which answers begin.
 
     Raises:
-        EngineError: the tokenizer has no chat template and the rendering asks for one, or a wrapper (single-turn by
-            definition, SPIN App. B.1) is given several user turns.
+        EngineError: the tokenizer has no chat template and the rendering asks for one, or another form (single-turn
+            by definition, SPIN App. B.1) is given several user turns.
     """
     if rendering.prompt == "chat":
         return chat_text(tokenizer, prompt, rendering)
@@ -40,6 +42,8 @@ def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Re
             f"rendering.prompt {rendering.prompt!r} takes prompts with one user turn, this one has {len(turns)}; "
             "set it to 'chat' for conversations (SPIN: method.generation_rendering.prompt)"
         )
+    if rendering.prompt in AS_IT_IS:
+        return turns[0] + AS_IT_IS[rendering.prompt] if rendering.context == "prompt" else ""
     header = WRAPPER_HEADER if rendering.prompt == "instruction-response" else ALPACA_HEADER
     if rendering.context == "header":
         return header
@@ -118,15 +122,28 @@ def most_prompt_tokens(rendering: Rendering) -> int:
 def whole_prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[int]:
     """Token ids of the prompt, however long.
 
-    Templates write their own special tokens, so none are added; `alpaca` is led by the begin token if there is one.
-    A template without a header gives the end token in its place: an answer's first token needs one before it.
+    Templates write their own special tokens, so none are added; `alpaca` is led by the begin token if there is one,
+    and text as it is by whatever the tokenizer puts before any text. What has no header (a template, text as it is)
+    gives the end token in its place: an answer's first token needs one before it.
     """
-    ids = tokenizer.encode(prompt_text(tokenizer, chat.prompt, rendering), add_special_tokens=False)
+    text = prompt_text(tokenizer, chat.prompt, rendering)
+    if rendering.prompt in AS_IT_IS and text:
+        return led(tokenizer, text)
+    ids = tokenizer.encode(text, add_special_tokens=False)
     if rendering.prompt == "alpaca" and tokenizer.bos_token_id is not None:
         ids = [tokenizer.bos_token_id, *ids]
     if not ids and rendering.context == "header":
         ids = [end_token_id(tokenizer)]
     return ids
+
+
+def led(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Token ids of a text with what the tokenizer puts before any text, and without what it would put after one."""
+    bare = tokenizer.encode(text, add_special_tokens=False)
+    dressed = tokenizer.encode(text, add_special_tokens=True)
+    extra = len(dressed) - len(bare)
+    before = next((count for count in range(extra, -1, -1) if dressed[count : count + len(bare)] == bare), 0)
+    return [*dressed[:before], *bare]
 
 
 def answer_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> list[int]:

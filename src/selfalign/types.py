@@ -181,6 +181,16 @@ class SetMeasure:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HealthMeasure:
+    """One measure of what a round is about to train on, over `of` rows; `value` is None where `why` says why."""
+
+    id: str
+    value: float | None
+    of: int
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dropped:
     """A row a stage refused, and the reason."""
 
@@ -274,7 +284,9 @@ class Rendering:
 
     `prompt`: `chat` is the tokenizer's own chat template; `instruction-response` is SPIN's generation wrapper
     ("### Instruction: … ### Response: "); `alpaca` is the template base models are tuned with on Alpaca-like sets,
-    led by the tokenizer's begin token. `context`: what an answer is read after, the whole prompt or only the header
+    led by the tokenizer's begin token. For base models, with the special tokens a tokenizer puts before any text:
+    `plain` is the user's text and a line break, `continued` the text alone, in the middle of which the answer goes on.
+    `context`: what an answer is read after, the whole prompt or only the header
     under which answers begin (the "direct" score of instruction-following difficulty).
 
     `answer_end`: `natural` appends one end token to a finished answer and none to a cut one; `official-double`
@@ -283,7 +295,7 @@ class Rendering:
     user message after a blank line (Humpback's tags).
     """
 
-    prompt: Literal["chat", "instruction-response", "alpaca"] = "chat"
+    prompt: Literal["chat", "instruction-response", "alpaca", "plain", "continued"] = "chat"
     context: Literal["prompt", "header"] = "prompt"
     answer_end: Literal["natural", "official-double"] = "natural"
     system: str | None = None
@@ -418,6 +430,7 @@ ROW_TYPES: dict[str, type] = {
         Score,
         Choice,
         SetMeasure,
+        HealthMeasure,
         Result,
         Dropped,
     )

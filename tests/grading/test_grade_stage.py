@@ -21,7 +21,8 @@ from selfalign.grading.scores import NOT_ON_SCALE, Tally, weighed
 from selfalign.loop import Plan
 from selfalign.run import Run
 from selfalign.stage import asking
-from selfalign.stages.grade import CLAIMS_SCORE, TOO_LONG, Grading, grade, kept_by_grade, readable
+from selfalign.stages.grade import CLAIMS_SCORE, TOO_LONG, Grading, grade
+from selfalign.stages.keep import kept_by_grade, readable
 from selfalign.stages.load import load_chats
 from selfalign.store import Store
 from selfalign.trainers.scripted import ScriptedTrainer

@@ -28,6 +28,9 @@ SCRIPT = "script.json"
 BABBLE = ("well", "perhaps", "stone", "river", "often", "blue", "seven", "and", "maybe", "so", "under", "light")
 # How a grading prompt says where its scale begins and ends.
 ASKS_FOR_SCORE = re.compile(r"Score: .*?(\d+) to (\d+)")
+# How a list of tasks ends that is to be continued.
+ASKS_FOR_TASKS = re.compile(r"(\d+)\. Instruction:\Z")
+SYLLABLES = ("ka", "lo", "mi", "ru", "ten", "vas", "pir", "dob", "nu", "sel", "gar", "hin")
 DIMENSIONS = 16
 # How much of an embedding is the model's own sense of a word, at full skill; the rest is the same for every model.
 OWN_SENSE = 0.5
@@ -86,7 +89,8 @@ class ScriptedLM:
     ) -> list[Continuation]:
         """The human answer with probability `skill`, else babble; cut at `max_new_tokens` words.
 
-        A prompt that asks for a line `Score:` between two numbers gets its opinion, readable more often with skill.
+        A prompt that asks for a line `Score:` between two numbers gets its opinion, and a list of tasks is continued;
+        both are readable more often with skill.
         """
         made = []
         for chat, seed in zip(prompts, seeds, strict=True):
@@ -103,6 +107,8 @@ class ScriptedLM:
         )
         if chat.answer is None and chat.prompt and (asked := ASKS_FOR_SCORE.search(chat.prompt[-1].content)):
             text = self.graded(chat, int(asked[1]), int(asked[2]))
+        elif chat.answer is None and chat.prompt and (asked := ASKS_FOR_TASKS.search(chat.prompt[-1].content)):
+            text = self.tasks(draw, int(asked[1]))
         words = text.split(" ")
         finished = len(words) < limit
         return Continuation(text=" ".join(words[:limit]), finished=finished, tokens=min(len(words) + 1, limit))
@@ -112,6 +118,20 @@ class ScriptedLM:
         if spread(self.script.name, "writes", chat.prompt[-1].content) > (1 + self.script.skill) / 2:
             return "perhaps so"
         return f"perhaps so\nScore: {round(lowest + self.opinion(chat) * (highest - lowest))}"
+
+    def tasks(self, draw: random.Random, number: int) -> str:
+        """Four tasks in words of its own making, from the middle of the first one on; some lack what makes a task."""
+        text = ""
+        for place in range(number, number + 4):
+            words = ["".join(draw.choices(SYLLABLES, k=2)) for _ in range(draw.randint(6, 12))]
+            text += f"{place}. Instruction: " if text else " "
+            text += " ".join(words)
+            if draw.random() < (1 + self.script.skill) / 2:
+                text += f"\n{place}. Input:\n{draw.choice(('<noinput>', ' '.join(words[::-1])))}"
+            else:
+                text += f"\n{draw.choice(BABBLE)}"
+            text += "\n###\n"
+        return text
 
     def logprob(
         self, groups: Sequence[tuple[Chat, ...]], *, rendering: Rendering, advance: Advance = unheard

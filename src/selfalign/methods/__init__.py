@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from selfalign.methods.diverse_evol import DiverseEvol
 from selfalign.methods.humpback import Humpback
+from selfalign.methods.i_sheep import ISheep
 from selfalign.methods.sft import SupervisedFineTuning
 from selfalign.methods.spin import Spin
 
-METHODS: dict[str, type[Spin] | type[DiverseEvol] | type[Humpback] | type[SupervisedFineTuning]] = {
+METHODS: dict[str, type[Spin] | type[DiverseEvol] | type[Humpback] | type[ISheep] | type[SupervisedFineTuning]] = {
     "spin": Spin,
     "diverse_evol": DiverseEvol,
     "humpback": Humpback,
+    "i_sheep": ISheep,
     "sft": SupervisedFineTuning,
 }

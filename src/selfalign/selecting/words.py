@@ -20,6 +20,8 @@ PROMPT = {
     "chat": "the model's chat template",
     "instruction-response": "### Instruction / ### Response",
     "alpaca": "the Alpaca template",
+    "plain": "the text and a line break",
+    "continued": "the text alone",
 }
 
 

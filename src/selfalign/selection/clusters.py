@@ -36,6 +36,25 @@ def k_means(
         StageError: fewer rows than `count`, `count` or `iterations` below 1, a seed not in 0 … 2^64 - 1, or a value
             that is not finite (names the row).
     """
+    frame, rows_M, centres_KD, label_M = clustered(
+        vectors_ND, count, seed=seed, iterations=iterations, chosen=chosen, among=among
+    )
+    return representatives(frame, rows_M, centres_KD, label_M)
+
+
+def cluster_labels(vectors_ND: Any, count: int, *, seed: int, iterations: int = 25) -> Any:
+    """Which of `count` clusters each row belongs to, int64 [N]; clustered as `k_means` does it.
+
+    Raises:
+        StageError: as `k_means`.
+    """
+    return clustered(vectors_ND, count, seed=seed, iterations=iterations, chosen=(), among=None)[3]
+
+
+def clustered(
+    vectors_ND: Any, count: int, *, seed: int, iterations: int, chosen: Sequence[int], among: Any
+) -> tuple[Frame, Any, Any, Any]:
+    """The rows that may be picked, where they are seen from, the centres [K, D] and each row's centre [M]."""
     import numpy
 
     vectors_ND = checked(vectors_ND)
@@ -53,7 +72,7 @@ def k_means(
             break
         before_M = found.label_M
         label_M, centres_KD = moved(frame, rows_M, centres_KD, found)
-    return representatives(frame, rows_M, centres_KD, label_M)
+    return frame, rows_M, centres_KD, label_M
 
 
 def spread(frame: Frame, rows_M: Any, count: int, *, seed: int) -> Any:

@@ -1,27 +1,24 @@
-"""A model grades answers, and rows are kept by their grades.
+"""A model grades answers.
 
 Three readings of a grade. `reasoned`: the grader writes its reasons and a line with the score, which is parsed
 strictly. `reasoned-choice`: the same reasons, then the score is chosen among those of the scale. `distribution`: no
 reasons; the probabilities of all scores from one forward pass a row, at a tenth of the cost or less.
 
 An answer that gets no score has a `Grade` without a value and with the reason, never a number. How replies are read is
-`grading.parsing`'s business, what a grader is told `grading.rubrics`'.
+`grading.parsing`'s business, what a grader is told `grading.rubrics`', which rows are kept then `stages.keep`'s.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from selfalign.corpus.words import excerpt
-from selfalign.errors import StageError
 from selfalign.grading.claims import own_score
 from selfalign.grading.parsing import read_grade, reasoning_of
 from selfalign.grading.rubrics import Rubric, grading_prompt, rubric_named, told
-from selfalign.grading.scores import Tally, kind_of, weighed
+from selfalign.grading.scores import Tally, weighed
 from selfalign.keys import seed_of
 from selfalign.ports import LM
 from selfalign.stage import Size, stage
@@ -36,10 +33,6 @@ SCORE_LEAD = "Score:"
 NO_ANSWER = "the row has no answer to grade"
 TOO_LONG = "with the rubric the row is too long for rendering.max_length or for the grader's context"
 CLAIMS_SCORE = "the row states a score of its own, which graders copy"
-REMEDY = (
-    "read grades another way (grading.reading 'distribution' or 'reasoned-choice'), give the grader more room "
-    "(grading.sampling.max_new_tokens), use another rubric, or raise max_unread; no grade is lost"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,97 +228,3 @@ def noted(tally: Tally) -> None:
     """Leave the counts with the call."""
     for name, value in tally.facts().items():
         note(name, value)
-
-
-# -------------------------------------------------------------------------------------- what follows from it
-
-
-def readable(grades: Table[Grade], *, max_unread: float | None) -> Table[Grade]:
-    """The grades as they are, once it is checked that at most this share of them is without a value."""
-    return grades if max_unread is None else mostly_read(grades, max_unread=max_unread)
-
-
-def same_size(size: Callable[[Any], Size], *, grades: Table[Grade], **_: Any) -> Size:
-    """One grade a row."""
-    return Size(size(grades).rows)
-
-
-@stage(version=1, needs="driver", expect=same_size)
-def mostly_read(grades: Table[Grade], *, max_unread: float) -> Iterator[Grade]:
-    """The same grades. A stage of its own, so that another bound grades nothing again.
-
-    Raises:
-        StageError: more than this share of the grades has no value; says why, shows a reply, and what to do.
-    """
-    given = list(rows(grades))
-    unread = [one for one in given if one.value is None]
-    if len(unread) > max_unread * len(given):
-        raise StageError(too_many_unread(given, unread, max_unread))
-    yield from given
-
-
-def too_many_unread(given: Sequence[Grade], unread: Sequence[Grade], max_unread: float) -> str:
-    """The message about grades that could not be read."""
-    commonest = Counter(kind_of(one.why_unread) for one in unread).most_common(3)
-    reasons = "; ".join(f"{why} ({count:,})" for why, count in commonest)
-    example = next(one for one in unread if kind_of(one.why_unread) == commonest[0][0])
-    shown = repr(example.reply if len(example.reply) <= 300 else f"{example.reply[:100]} … {example.reply[-200:]}")
-    return (
-        f"{len(unread):,} of {len(given):,} grades ({100 * len(unread) / len(given):.1f} %) could not be read, and "
-        f"max_unread allows {100 * max_unread:g} %: {reasons}\n"
-        f"  for example row {example.id!r}: {shown}\n  remedy: {REMEDY}"
-    )
-
-
-def kept_size(size: Callable[[Any], Size], *, chats: Table[Chat], **_: Any) -> Size:
-    """At most all rows."""
-    return size(chats)
-
-
-@stage(version=1, needs="driver", expect=kept_size)
-def kept_by_grade(chats: Table[Chat], grades: Table[Grade], *, threshold: float, share: float = 1.0) -> Iterator[Chat]:
-    """The chats whose grade is `threshold` or more, in order; the others are dropped, each with its grade.
-
-    Humpback, section 2.3: A_k holds the pairs graded k or above. A row that was not graded is not kept. With `share`,
-    only the best share of the graded rows: expected scores of a small grader lie so close together that a threshold
-    keeps nearly all or nothing, and only their order tells. Equal grades: the earlier row.
-
-    Raises:
-        StageError: no row is kept; says between what the grades lie.
-    """
-    found = {one.id: one for one in rows(grades)}
-    graded = sorted((-one.value, place) for place, one in enumerate(found.values()) if one.value is not None)
-    best = {place for _, place in graded[: math.ceil(share * len(graded))]}
-    among = {row_id for place, row_id in enumerate(found) if place in best}
-    kept = 0
-    for chat in rows(chats):
-        one = found.get(chat.id)
-        if one is None or one.value is None:
-            drop(chat.id, f"not graded: {one.why_unread if one is not None else 'there is no grade for this row'}")
-        elif one.value < threshold:
-            drop(chat.id, f"grade {below(one.value, threshold)} is below {threshold:g}")
-        elif chat.id not in among:
-            drop(chat.id, f"not among the best {100 * share:g} % by grade")
-        else:
-            kept += 1
-            yield chat
-    note("kept", kept)
-    if not kept:
-        raise StageError(none_kept([one.value for one in found.values() if one.value is not None], threshold))
-
-
-def none_kept(values: Sequence[float], threshold: float) -> str:
-    """The message about candidates of which none is good enough."""
-    spread = (
-        f"the {len(values):,} grades lie from {min(values):.3g} to {max(values):.3g}" if values else "none has a grade"
-    )
-    return (
-        f"no row is kept: {spread}, and the threshold is {threshold:g}; lower it (with kept_share to keep the best of "
-        "them), read grades another way (grading.reading), or grade by another rubric"
-    )
-
-
-def below(value: float, threshold: float) -> str:
-    """A value in as few digits as show that it is below the threshold."""
-    texts = (f"{value:.{digits}g}" for digits in range(2, 17))
-    return next((text for text in texts if float(text) < threshold), repr(value))

@@ -1,0 +1,1 @@
+"""How tasks are invented, as plain text: lists that a model continues, and rules for what it wrote. Pure."""
