@@ -13,7 +13,11 @@ from selfalign.measures.verifiers import KINDS
 from selfalign.types import Chat
 
 SPLITS = [(name, split) for name, splits in EMBEDDED.items() for split in splits]
-CHAT_SETS = {"house-style": {"train": 160, "dev": 40, "test": 40}, "toy-tasks": {"train": 200, "dev": 100, "test": 100}}
+CHAT_SETS = {
+    "house-style": {"train": 160, "dev": 40, "test": 40},
+    "toy-tasks": {"train": 200, "dev": 100, "test": 100},
+    "seed-tasks": {"train": 196},
+}
 
 
 def chats(name: str, split: str) -> list[Chat]:

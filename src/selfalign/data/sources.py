@@ -30,6 +30,7 @@ EMBEDDED: Mapping[str, tuple[str, ...]] = {
     "toy-tasks": ("train", "dev", "test"),
     "instructions": ("dev", "test"),
     "grading-gold": ("all",),
+    "seed-tasks": ("train",),
 }
 # A branch moves under its name; a commit does not, and a tag is trusted not to.
 MOVING_REVISIONS = ("main", "master", "head")
