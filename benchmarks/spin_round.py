@@ -103,7 +103,7 @@ def run_ours(settings: Settings, scratch: Path, trained: str) -> Turn:
                 optimisation=Optimisation(optimiser="rmsprop", num_train_epochs=EPOCHS, batch_size=BATCH_ROWS),
                 lora=Lora() if trained == "lora" else None,
             )
-            played = next(method.play())
+            played = next(step for step in method.play() if isinstance(step, Round))
         rounds.append(played)
         return 1
 

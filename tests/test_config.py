@@ -66,7 +66,7 @@ def test_a_resolved_recipe_reads_back_to_the_same_keys(path: Path, tmp_path: Pat
 def test_a_resolved_recipe_says_every_setting(method: str, tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, settings_of(method, tmp_path)))
     said = yaml.safe_load(recipe.text())
-    assert set(said) == {"name", "method", "rounds", "evaluate", "stop", "place"}
+    assert set(said) == {"name", "method", "rounds", "evaluate", "stop", "guard", "place"}
     assert said["method"]["optimisation"]["max_grad_norm"] == 1.0
     assert said["method"][DATA[method]] == NEEDS[method][DATA[method]]
     assert said["evaluate"]["instruction_sampling"] == said["evaluate"]["sampling"] | {"temperature": 0.0}

@@ -18,6 +18,7 @@ from selfalign.types import (
     Choice,
     Dropped,
     Grade,
+    HealthMeasure,
     Instruction,
     Message,
     Pair,
@@ -65,6 +66,9 @@ ROWS: dict[type, Any] = {
     ),
     SetMeasure: some.builds(
         SetMeasure, id=texts, says=texts, chosen=some.none() | numbers, pool=some.none() | numbers
+    ),
+    HealthMeasure: some.builds(
+        HealthMeasure, id=texts, value=some.none() | numbers, of=some.integers(0, 2**40), why=texts
     ),
     PairScore: some.builds(PairScore, id=texts, chosen=numbers, rejected=numbers),
     Result: some.builds(Result, id=texts, suite=texts, value=some.none() | numbers, reply=texts, why=texts),

@@ -24,6 +24,7 @@ from pydantic import Field as Bounds
 
 from selfalign.edge import built, edge_model, faults, nearest, number
 from selfalign.errors import RecipeError
+from selfalign.guard import Guard
 from selfalign.loop import Labelled, Method, Stop
 from selfalign.methods import METHODS
 from selfalign.place import Place
@@ -39,6 +40,7 @@ class Recipe:
     method: type[Any]
     rounds: int
     stop: Stop
+    guard: Guard
     place: Place
     settings: Mapping[str, Any]
     checked: BaseModel
@@ -150,8 +152,8 @@ def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Rec
     found: Any = checked
     keep_clean(found)
     recipe = Recipe(
-        found.name, method, found.rounds, built(Stop, found.stop), built(Place, found.place),
-        checked.model_dump(mode="json"), checked,
+        found.name, method, found.rounds, built(Stop, found.stop), built(Guard, found.guard),
+        built(Place, found.place), checked.model_dump(mode="json"), checked,
     )  # fmt: skip
     check_together(recipe, found, where)
     for path in replaced_by(method):
@@ -169,6 +171,7 @@ def recipe_shape(method_name: str, *, default_name: str = "") -> type[BaseModel]
         rounds=(Annotated[int, BeforeValidator(number), Bounds(ge=1)], ...),
         evaluate=(edge_model(Evaluation), ...),
         stop=(edge_model(Stop), Bounds(default_factory=edge_model(Stop))),
+        guard=(edge_model(Guard), Bounds(default_factory=edge_model(Guard))),
         place=(edge_model(Place), Bounds(default_factory=edge_model(Place))),
     )  # fmt: skip
 

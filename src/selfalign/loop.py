@@ -7,20 +7,22 @@ rounds and scores; it does not know what a method does between two of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from selfalign.errors import StageError
+from selfalign.guard import Alarm, Guard
 from selfalign.keys import Call
-from selfalign.measures.intervals import Interval, bootstrap_mean, paired_difference
 from selfalign.run import Run
+from selfalign.scores import Scores, Values, plain_scores, scored, values_of
 from selfalign.stage import Asked, Size, Stage, asking, size_from
-from selfalign.stages.evaluate import METRICS, Evaluation, Measured, by_suite, measure
+from selfalign.stages.evaluate import METRICS, Evaluation, Measured, measure
+from selfalign.stages.health import health, measured_of
 from selfalign.store import Store
-from selfalign.types import Model, Round
+from selfalign.types import Chat, Gathered, HealthMeasure, Model, Round, Table
 
-BOOTSTRAP_SEED = 0
 BASE = "base"
+ALL_PLAYED = "all rounds played"
 
 
 class Method(Protocol):
@@ -30,8 +32,8 @@ class Method(Protocol):
     def base(self) -> Model:
         """The model everything starts from; rounds are compared with it."""
 
-    def play(self) -> Iterator[Round]:
-        """Endless rounds; the loop takes as many as the recipe says."""
+    def play(self) -> Iterator[Round | Gathered]:
+        """Endless rounds, each after what it gathered, if that can be looked at; the loop takes as many as told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,42 +61,45 @@ class Move:
     measured: Mapping[str, Measured]
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a round is about to train on, and the table that measures it; nothing has been trained yet."""
+
+    gathered: Gathered
+    health: Table[HealthMeasure]
+
+
 class Labelled(Asked, Protocol):
     """A run or a plan: stage calls ask it, and it knows under which round."""
 
     round: str
 
 
-def moves(asked: Labelled, method: Method, *, rounds: int, evaluation: Evaluation) -> Iterator[Move]:
-    """The base, then each round, measured; making the calls of a round happens while it is drawn."""
+def moves(asked: Labelled, method: Method, *, rounds: int, evaluation: Evaluation) -> Iterator[Move | Look]:
+    """The base, then each round, measured, after a look at what it gathered; its calls are made while it is drawn."""
     splits = evaluation.splits()
     with asking(asked):
         asked.round = BASE
         yield Move(
             BASE, method.base, None, {name: measure(method.base, evaluation, split) for name, split in splits.items()}
         )
-        player = method.play()
+        player, first = method.play(), None
         for number in range(rounds):
             asked.round = f"round {number}"
-            played = next(player)
+            while isinstance(played := next(player), Gathered):
+                yield look(played, first)
+                first = first or played.kept
             measured = {name: measure(played.model, evaluation, split) for name, split in splits.items()}
             yield Move(asked.round, played.model, played, measured)
 
 
+def look(gathered: Gathered, first: Table[Chat] | None) -> Look:
+    """What a round gathered, measured; `first` is what the first one kept, once there was one."""
+    made, kept, grades, known = gathered.made, gathered.kept, gathered.grades, gathered.known
+    return Look(gathered, health(made, kept, grades=grades, known=known, first=first))
+
+
 # ------------------------------------------------------------------------------------------------ playing
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One metric of one round: its mean with a 95 % interval, and its paired change against base and previous round."""
-
-    mean: Interval
-    against_base: Interval | None
-    against_previous: Interval | None
-
-
-Scores = dict[str, dict[str, Score]]
-Values = dict[str, dict[str, dict[str, float | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,9 @@ class Outcome:
         return self.best > 0
 
 
-def play(run: Run, method: Method, *, rounds: int, evaluation: Evaluation, stop: Stop) -> Outcome:
+def play(
+    run: Run, method: Method, *, rounds: int, evaluation: Evaluation, stop: Stop, guard: Guard = Guard()
+) -> Outcome:
     """Play up to `rounds` rounds and give what they were worth.
 
     Raises:
@@ -123,9 +130,14 @@ def play(run: Run, method: Method, *, rounds: int, evaluation: Evaluation, stop:
     models: list[Model] = []
     scores: list[Scores] = []
     values: list[Values] = []
-    best, stopped = 0, "all rounds played"
+    best, stopped = 0, ALL_PLAYED
     for move in moves(run, method, rounds=rounds, evaluation=evaluation):
-        found = values_of(run.store, move)
+        if isinstance(move, Look):
+            if stopping := [alarm.says for alarm in looked_at(run, move, guard) if alarm.level == "stop"]:
+                stopped = f"guard: {'; '.join(stopping)}"
+                break
+            continue
+        found = values_of(run.store, move.measured)
         labels.append(move.label)
         models.append(move.model)
         values.append(found)
@@ -144,56 +156,24 @@ def play(run: Run, method: Method, *, rounds: int, evaluation: Evaluation, stop:
     return Outcome(tuple(labels), tuple(models), tuple(scores), best, stopped)
 
 
+def looked_at(run: Run, look: Look, guard: Guard) -> list[Alarm]:
+    """Every alarm that what a round gathered raises, told together with the measures and their limits."""
+    measures = list(run.store.rows(look.health.key))
+    alarms = guard.alarms(measures)
+    run.tell(
+        "guard",
+        stage=health.name,
+        key=look.health.key,
+        grades=[table.key for table in look.gathered.grades],
+        measures=[{**asdict(one), "limit": asdict(guard.limit(one.id))} for one in measures],
+        alarms=[asdict(alarm) for alarm in alarms],
+    )
+    return alarms
+
+
 def dev_mean(scores: Scores, stop: Stop) -> float:
     """The mean that decides."""
     return scores["dev"][stop.metric].mean.mean
-
-
-def values_of(store: Store, move: Move) -> Values:
-    """Every value of a move: by split, metric and item."""
-    return {
-        split: {suite: items for table in measured.results for suite, items in by_suite(store.rows(table.key)).items()}
-        for split, measured in move.measured.items()
-    }
-
-
-def scored(now: Values, base: Values | None, previous: Values | None) -> Scores:
-    """Means, and paired changes over the items both rounds have."""
-    return {
-        split: {
-            suite: Score(
-                bootstrap_mean([value for value in items.values() if value is not None], seed=BOOTSTRAP_SEED),
-                change(base[split][suite], items) if base else None,
-                change(previous[split][suite], items) if previous else None,
-            )
-            for suite, items in suites.items()
-        }
-        for split, suites in now.items()
-    }
-
-
-def change(before: dict[str, float | None], after: dict[str, float | None]) -> Interval:
-    """The paired difference of a metric, item by item."""
-    return paired_difference(before, after, seed=BOOTSTRAP_SEED)
-
-
-def plain_scores(scores: Scores) -> dict[str, Any]:
-    """Scores as JSON: `[mean, low, high, items]` for the mean and each difference."""
-
-    def plain(interval: Interval | None) -> list[float] | None:
-        return None if interval is None else [interval.mean, interval.low, interval.high, interval.items]
-
-    return {
-        split: {
-            suite: {
-                "mean": plain(score.mean),
-                "against_base": plain(score.against_base),
-                "against_previous": plain(score.against_previous),
-            }
-            for suite, score in suites.items()
-        }
-        for split, suites in scores.items()
-    }
 
 
 def facts_of(move: Move) -> dict[str, Any]:
@@ -240,6 +220,7 @@ class Plan:
         self.store = store
         self.round = BASE
         self.calls: list[PlannedCall] = []
+        self.measured: set[str] = set()
         self.sizes: dict[str, Size] = {}
 
     def ask(self, stage: Stage[Any, Any], call: Call, arguments: Mapping[str, Any]) -> None:
@@ -260,7 +241,9 @@ class Plan:
 
 
 def planned(plan: Plan, method: Method, *, rounds: int, evaluation: Evaluation) -> list[PlannedCall]:
-    """Every call of every round, in the order a run makes them."""
-    for _ in moves(plan, method, rounds=rounds, evaluation=evaluation):
-        pass
+    """Every call of every round, in the order a run makes them; `plan.measured` has what the guard would look at."""
+    for move in moves(plan, method, rounds=rounds, evaluation=evaluation):
+        if isinstance(move, Look):
+            seen = move.gathered
+            plan.measured.update(measured_of(seen.made, seen.kept, grades=seen.grades, known=seen.known))
     return plan.calls

@@ -44,10 +44,22 @@ def plan_recipe(path: Path, overrides: Sequence[str]) -> tuple[Recipe, list[Plan
 
 
 def calls_of(recipe: Recipe, store: Store) -> list[PlannedCall]:
-    """Every call of every round."""
+    """Every call of every round.
+
+    Raises:
+        RecipeError: settings contradict each other, or the recipe limits what its method never shows.
+    """
     asked = Plan(store)
     method, evaluation = recipe.build(asked)
-    return planned(asked, method, rounds=recipe.rounds, evaluation=evaluation)
+    calls = planned(asked, method, rounds=recipe.rounds, evaluation=evaluation)
+    if unheard := recipe.guard.unheard(asked.measured):
+        name, shown = recipe.settings["method"]["name"], ", ".join(sorted(asked.measured))
+        raise RecipeError(
+            f"guard.{unheard[0]} has no effect: "
+            + (f"method '{name}' as set here shows {shown}" if shown else f"method '{name}' gathers nothing to look at")
+            + f"; leave out {', '.join(f'guard.{one}' for one in unheard)}"
+        )
+    return calls
 
 
 def base_of(recipe: Recipe) -> str:
@@ -77,7 +89,7 @@ def play_recipe(
         )
         run.tell("begun", recipe=recipe.name, method=recipe.settings["method"]["name"])
         method, evaluation = recipe.build(run)
-        outcome = play(run, method, rounds=recipe.rounds, evaluation=evaluation, stop=recipe.stop)
+        outcome = play(run, method, rounds=recipe.rounds, evaluation=evaluation, stop=recipe.stop, guard=recipe.guard)
         finish(folder, store, run, outcome, metric=recipe.stop.metric)
     made = sum(not call.made for call in calls if call.key in run.asked)
     return Played(folder, recipe.stop.metric, outcome.beat_base, made, outcome)

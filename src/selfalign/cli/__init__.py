@@ -137,12 +137,15 @@ def run(options: argparse.Namespace) -> int:
     """Play a recipe."""
     from selfalign.cli.console import console, print_rounds
     from selfalign.cli.progress import shown_on
+    from selfalign.loop import ALL_PLAYED
     from selfalign.playing import play_recipe
 
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     started = time.monotonic()
     played = play_recipe(options.recipe, options.set, options.output, observers=(shown_on(console()),))
     print_rounds(played.folder, played.metric)
+    if played.outcome.stopped != ALL_PLAYED:
+        console().print(f"stopped: {played.outcome.stopped}", highlight=False, markup=False, soft_wrap=True)
     console().print(f"report: {played.folder.path / 'report.html'}", highlight=False, soft_wrap=True)
     console().print(f"model:  {played.folder.path / 'model'}", highlight=False, soft_wrap=True)
     made = "nothing to do, all of it was made before" if played.calls_made == 0 else f"{played.calls_made} calls made"

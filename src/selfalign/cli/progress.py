@@ -13,7 +13,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Lines:
-    """One line when a call starts, every ten seconds while it works, and when it is done."""
+    """One line when a call starts, every ten seconds while it works, when it is done, and for every alarm."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -33,11 +33,17 @@ class Lines:
                 self.say(event, self.work.text())
         elif kind == "made":
             self.say(event, done_text(event))
+        elif kind == "guard":
+            for alarm in event["alarms"]:
+                self.say(event, alarm_text(alarm))
 
     def say(self, event: Mapping[str, Any], text: str) -> None:
         """One line: round, stage, key, what happened."""
         self.console.print(
-            f"{event['round']:>8}  {event['stage']:<20} {event['key'][:8]}  {text}", highlight=False, markup=False
+            f"{event['round']:>8}  {event['stage']:<20} {event['key'][:8]}  {text}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
 
@@ -69,7 +75,7 @@ class Bars:
             self.bars.remove_task(self.task)
             self.bars.stop()
             self.task = None
-        if kind in ("made", "reused"):
+        if kind in ("made", "reused", "guard"):
             self.lines.hear(event)
 
 
@@ -121,6 +127,13 @@ def done_text(event: Mapping[str, Any]) -> str:
     made = f"made {event['rows']} rows" if event["rows"] else "made a model"
     dropped = f", dropped {event['dropped']}" if event["dropped"] else ""
     return f"{made}{dropped} in {event['seconds']:.1f} s"
+
+
+def alarm_text(alarm: Mapping[str, Any]) -> str:
+    """A measure beyond its limit, and how to go on where the run ends for it."""
+    if alarm["level"] == "warn":
+        return f"warning: {alarm['says']}"
+    return f"stopped: {alarm['says']}; to go on all the same: -s guard.{alarm['metric']}.stop=null"
 
 
 def shown_on(console: Console) -> Lines | Bars:

@@ -17,9 +17,23 @@ from selfalign.errors import RecipeError
 from selfalign.stages.backtranslate import InstructionFilter, ask_for_instructions, candidates, tagged, turned
 from selfalign.stages.corpus import decontaminated, distinct, sampled, segment
 from selfalign.stages.generate import generate
-from selfalign.stages.grade import Grading, grade, kept_by_grade, readable
+from selfalign.stages.grade import Grading, grade
+from selfalign.stages.keep import kept_by_grade, readable
 from selfalign.stages.train import train
-from selfalign.types import Chat, Instruction, Lora, Model, Optimisation, Rendering, Round, Sampling, Sft, Table, Text
+from selfalign.types import (
+    Chat,
+    Gathered,
+    Instruction,
+    Lora,
+    Model,
+    Optimisation,
+    Rendering,
+    Round,
+    Sampling,
+    Sft,
+    Table,
+    Text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +90,7 @@ class Humpback:
                 "steps_by_examples; leave them out, or set steps_by_examples to null"
             )
 
-    def play(self) -> Iterator[Round]:
+    def play(self) -> Iterator[Round | Gathered]:
         """Section 2: augment once, then curate and train again and again, each time from the base."""
         seeds = tagged(self.seeds, tag=self.seed_tag)
         pairs = self.augmented()
@@ -86,6 +100,7 @@ class Humpback:
             grades = grade(model, pairs, grading=self.grading, rendering=self.rendering, seed=self.seed + t)
             grades = readable(grades, max_unread=self.max_unread)
             kept = kept_by_grade(pairs, grades, threshold=self.threshold, share=self.kept_share)
+            yield Gathered(made=pairs, kept=kept, grades=(grades,), known=())
             curated = tagged(kept, tag=self.corpus_tag)
             grader, model = model, self.trained(seeds, curated)
             yield Round(model=model, trained_on=(seeds, curated), started_from=self.base, grader=grader, grades=grades)

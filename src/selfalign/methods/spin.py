@@ -15,7 +15,21 @@ from selfalign.stages.generate import generate
 from selfalign.stages.score import score_pairs
 from selfalign.stages.shape import pair
 from selfalign.stages.train import train
-from selfalign.types import Chat, Dpo, Lora, Model, Optimisation, Pair, PairScore, Rendering, Round, Sampling, Table, at
+from selfalign.types import (
+    Chat,
+    Dpo,
+    Gathered,
+    Lora,
+    Model,
+    Optimisation,
+    Pair,
+    PairScore,
+    Rendering,
+    Round,
+    Sampling,
+    Table,
+    at,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +58,7 @@ class Spin:
     # Fields of a shared setting that a schedule of this method replaces: a recipe that sets them is refused.
     replaced: ClassVar[Mapping[str, str]] = {"optimisation.learning_rate": "learning_rate"}
 
-    def play(self) -> Iterator[Round]:
+    def play(self) -> Iterator[Round | Gathered]:
         """Algorithm 1: the loop body is one iteration, `model` is theta_t, opponent and reference at once."""
         model, sets = self.base, []
         for t in count():
@@ -55,6 +69,7 @@ class Spin:
                 rendering=self.generation_rendering,
                 seed=self.seed + t,
             )
+            yield Gathered(made=answers, kept=answers)
             sets.append((pair(chosen=self.demonstrations, rejected=answers), model))
             used = sets if self.sets_mixed == "all" else sets[-self.sets_mixed :]
             pairs = tuple(newer for newer, _ in used)

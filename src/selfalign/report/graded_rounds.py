@@ -157,7 +157,7 @@ def kept_of(evidence: Evidence, event: Mapping[str, Any], graded: int) -> list[s
     for key in evidence.planned:
         record = evidence.record(key)
         arguments = record.get("arguments", {})
-        if record.get("row_type") != "Grade" and event["grades"] in tables_in(arguments):
+        if record.get("row_type") == "Chat" and event["grades"] in tables_in(arguments):
             settings = [f"{name} {value:g}" for name, value in arguments.items() if isinstance(value, (int, float))]
             found.append(", ".join([counted_of(int(record.get("rows", 0)), graded), *settings]))
     return found

@@ -1,6 +1,6 @@
 """The rounds of a run as one table: means, changes against the base with their intervals, and which round is kept.
 
-Works on `round` events alone (see `loop.plain_scores`), so it shows finished, running and broken runs alike.
+Works on `round` events alone (see `scores.plain_scores`), so it shows finished, running and broken runs alike.
 """
 
 from __future__ import annotations

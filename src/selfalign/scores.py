@@ -1,0 +1,76 @@
+"""What rounds were worth: means with their intervals, and changes item by item against the base and the round before.
+
+Knows results; it does not know which round is kept, nor why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from selfalign.measures.intervals import Interval, bootstrap_mean, paired_difference
+from selfalign.stages.evaluate import Measured, by_suite
+from selfalign.store import Store
+
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric of one round: its mean with a 95 % interval, and its paired change against base and previous round."""
+
+    mean: Interval
+    against_base: Interval | None
+    against_previous: Interval | None
+
+
+Scores = dict[str, dict[str, Score]]
+Values = dict[str, dict[str, dict[str, float | None]]]
+
+
+def values_of(store: Store, measured: Mapping[str, Measured]) -> Values:
+    """Every value a model got: by split, metric and item."""
+    return {
+        split: {suite: items for table in tables.results for suite, items in by_suite(store.rows(table.key)).items()}
+        for split, tables in measured.items()
+    }
+
+
+def scored(now: Values, base: Values | None, previous: Values | None) -> Scores:
+    """Means, and paired changes over the items both rounds have."""
+    return {
+        split: {
+            suite: Score(
+                bootstrap_mean([value for value in items.values() if value is not None], seed=BOOTSTRAP_SEED),
+                change(base[split][suite], items) if base else None,
+                change(previous[split][suite], items) if previous else None,
+            )
+            for suite, items in suites.items()
+        }
+        for split, suites in now.items()
+    }
+
+
+def change(before: dict[str, float | None], after: dict[str, float | None]) -> Interval:
+    """The paired difference of a metric, item by item."""
+    return paired_difference(before, after, seed=BOOTSTRAP_SEED)
+
+
+def plain_scores(scores: Scores) -> dict[str, Any]:
+    """Scores as JSON: `[mean, low, high, items]` for the mean and each difference."""
+
+    def plain(interval: Interval | None) -> list[float] | None:
+        return None if interval is None else [interval.mean, interval.low, interval.high, interval.items]
+
+    return {
+        split: {
+            suite: {
+                "mean": plain(score.mean),
+                "against_base": plain(score.against_base),
+                "against_previous": plain(score.against_previous),
+            }
+            for suite, score in suites.items()
+        }
+        for split, suites in scores.items()
+    }

@@ -1,0 +1,170 @@
+"""What a round is about to train on, in the numbers that show a collapse before it is paid for.
+
+A model that learns from itself can fade without an error: the same prompts again, ever shorter answers, one phrase over
+and over, a judge that likes everything. Measuring is this stage's business, whether a number is alarming the guard's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from selfalign.keys import seed_of
+from selfalign.measures.health import answer_words, distinct_n
+from selfalign.measures.novelty import Novelty
+from selfalign.stage import Size, stage
+from selfalign.types import Chat, Grade, HealthMeasure, Table
+from selfalign.work import note, rows
+
+# Self-Instruct's rule: a higher overlap of words in order (ROUGE-L F1) is no new prompt.
+NEAR_DUPLICATE_OVERLAP = 0.7
+# distinct-n falls with the size of a corpus, so it is taken over so many words, no answer giving more than its share.
+WORDS_COMPARED = 4_000
+WORDS_OF_AN_ANSWER = 200
+# Expected scores lie between whole numbers, and a small judge's all near one: they are the same where tenths agree.
+PARTS_OF_A_POINT = 10
+
+Taken = tuple[float | None, int, str]
+
+
+def measured_of(
+    made: Table[Chat], kept: Table[Chat], *, grades: tuple[Table[Grade], ...], known: tuple[Table[Chat], ...] | None
+) -> list[str]:
+    """What can be measured where a round gathers these tables, in the order of the rows; known without any value."""
+    possible = {
+        "kept_share": made != kept,
+        "unread_share": bool(grades),
+        "commonest_score_share": bool(grades),
+        "near_duplicate_share": known is not None,
+        "median_answer_words": True,
+        "answer_length_ratio": True,
+        "distinct_2": True,
+    }
+    return [name for name, can_be in possible.items() if can_be]
+
+
+def health_size(size: Callable[[Any], Size], *, first: Table[Chat] | None, **gathered: Any) -> Size:
+    """One row a measure."""
+    return Size(rows=len(measured_of(**gathered)))
+
+
+@stage(version=1, needs="driver", expect=health_size)
+def health(
+    made: Table[Chat],
+    kept: Table[Chat],
+    *,
+    grades: tuple[Table[Grade], ...] = (),
+    known: tuple[Table[Chat], ...] | None = None,
+    first: Table[Chat] | None = None,
+) -> Iterator[HealthMeasure]:
+    """Measures of what a round gathered; `first` is what the first round kept, None in that round itself.
+
+    `kept_share` of the rows made; `unread_share` of the grades; `commonest_score_share`, the largest share of one score
+    among the grades of a table that could be read; `near_duplicate_share` of kept prompts with a ROUGE-L F1 above 0.7
+    to an earlier kept or a known one; the `median_answer_words` of kept answers, and their `answer_length_ratio` to
+    those of the first round; `distinct_2`, different word pairs over all, of at most 4,000 words of kept answers.
+    """
+    chats = list(rows(kept))
+    judged = [list(rows(table)) for table in grades]
+    note("scores", [counted(values_of(table)) for table in judged])
+    take: dict[str, Callable[[], Taken]] = {
+        "kept_share": lambda: share(len(chats), sum(1 for _ in rows(made)), "nothing was made"),
+        "unread_share": lambda: unread_share(judged),
+        "commonest_score_share": lambda: max(map(commonest_share, judged), key=lambda taken: taken[0] or 0.0),
+        "near_duplicate_share": lambda: near_duplicate_share(chats, known or ()),
+        "median_answer_words": lambda: median_words(chats),
+        "answer_length_ratio": lambda: length_ratio(chats, first),
+        "distinct_2": lambda: distinct_pairs(chats),
+    }
+    for name in measured_of(made, kept, grades=grades, known=known):
+        value, of, why = take[name]()
+        yield HealthMeasure(id=name, value=value, of=of, why=why)
+
+
+def share(some: int, whole: int, why_none: str) -> Taken:
+    """A share of so many rows; of none there is no share."""
+    return (some / whole, whole, "") if whole else (None, 0, why_none)
+
+
+# ------------------------------------------------------------------------------------------------ grades
+
+
+def values_of(grades: Sequence[Grade]) -> list[float]:
+    """The grades that could be read."""
+    return [one.value for one in grades if one.value is not None]
+
+
+def unread_share(judged: Sequence[Sequence[Grade]]) -> Taken:
+    """The share of grades without a value, over all tables."""
+    every = [one for table in judged for one in table]
+    return share(len(every) - len(values_of(every)), len(every), "nothing was graded")
+
+
+def commonest_share(grades: Sequence[Grade]) -> Taken:
+    """The largest share of one score among the read grades of a table: scores as given, expected ones by tenths."""
+    values = values_of(grades)
+    parts = 1 if all(value.is_integer() for value in values) else PARTS_OF_A_POINT
+    found = Counter(math.floor(parts * value + 0.5) for value in values)
+    return share(max(found.values(), default=0), len(values), "no grade could be read")
+
+
+def counted(values: Sequence[float]) -> dict[str, int]:
+    """How often each score was given, by the nearest whole number as graders' tallies have it, the lowest first."""
+    found = Counter(math.floor(value + 0.5) for value in values)
+    return {str(score): found[score] for score in sorted(found)}
+
+
+# ------------------------------------------------------------------------------------- prompts and answers
+
+
+def asked_of(chat: Chat) -> str:
+    """The user's words."""
+    return "\n".join(message.content for message in chat.prompt if message.role == "user")
+
+
+def near_duplicate_share(chats: Sequence[Chat], known: Sequence[Table[Chat]]) -> Taken:
+    """The share of prompts that nearly repeat an earlier one of the same set, or a known one."""
+    novelty = Novelty(threshold=NEAR_DUPLICATE_OVERLAP)
+    for table in known:
+        for chat in rows(table):
+            novelty.keep(chat.id, asked_of(chat))
+    repeated = 0
+    for chat in chats:
+        text = asked_of(chat)
+        repeated += novelty.twin(text) is not None
+        novelty.keep(chat.id, text)
+    return share(repeated, len(chats), "nothing was kept")
+
+
+def median_words(chats: Sequence[Chat]) -> Taken:
+    """The median number of words of the answers."""
+    lengths = [answer_words(chat.answer) for chat in chats if chat.answer is not None]
+    return (float(median(lengths)), len(lengths), "") if lengths else (None, 0, "no answer was kept")
+
+
+def length_ratio(chats: Sequence[Chat], first: Table[Chat] | None) -> Taken:
+    """The median number of words over that of the first round."""
+    now, of, why = median_words(chats)
+    if first is None:
+        return None, of, "the first round has none before it to compare with"
+    then, _, _ = median_words(list(rows(first)))
+    if now is None or not then:
+        return None, of, why or "the answers of the first round have no words to compare with"
+    return now / then, of, ""
+
+
+def distinct_pairs(chats: Sequence[Chat]) -> Taken:
+    """Different word pairs over all word pairs, of a fixed number of words drawn by the hash of the rows' ids."""
+    texts: list[str] = []
+    room = WORDS_COMPARED
+    for chat in sorted(chats, key=lambda chat: (seed_of(chat.id), chat.id)):
+        words = (chat.answer or "").split()[: min(room, WORDS_OF_AN_ANSWER)]
+        texts.append(" ".join(words))
+        room -= len(words)
+        if room <= 0:
+            break
+    found = distinct_n(texts, 2)
+    return found, len(chats), "" if found is not None else "no kept answer has two words"
