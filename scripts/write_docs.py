@@ -17,6 +17,7 @@ os.environ["COLUMNS"] = "100"
 
 from selfalign import cli
 from selfalign.config import recipe_shape
+from selfalign.guard import WATCHED, Guard
 from selfalign.methods import METHODS
 from selfalign.stages.evaluate import METRICS
 
@@ -43,7 +44,18 @@ def table_of_methods() -> str:
         lines.extend(f"| `{row[0]}` | `{row[1]}` | {row[2]} |\n" for row in settings_rows(method))
     lines.append("\n## Metrics\n\n| metric | better | meaning |\n|---|---|---|\n")
     lines.extend(f"| `{one.name}` | {one.better or '–'} | {one.says} |\n" for one in METRICS.values())
+    lines.append("\n## Health measures\n\nTaken before a round is trained; `guard:` in a recipe sets the limits")
+    lines.append(" ([how](guard.md)).\n\n| measure | meaning | alarm | warns at | stops at |\n|---|---|---|---|---|\n")
+    lines.extend(f"| {' | '.join(row)} |\n" for row in health_rows())
     return "".join(lines)
+
+
+def health_rows() -> Iterator[tuple[str, ...]]:
+    """Name, meaning, alarming side and default limits of what the guard watches."""
+    for name, watched in WATCHED.items():
+        limit = Guard().limit(name)
+        ends = ("–" if value is None else watched.number(value) for value in (limit.warn, limit.stop))
+        yield f"`{name}`", watched.means, watched.alarming, *ends
 
 
 def settings_rows(method: type) -> Iterator[tuple[str, str, str]]:

@@ -22,8 +22,9 @@ Level = Literal["warn", "stop"]
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """On which side of a limit a measure is alarming, what it says in words, and whether it is told in per cent."""
+    """A measure in words, on which side of a limit it is alarming and what is said then; `most`: no value is above."""
 
+    means: str
     alarming: Literal["above", "below"]
     says: str
     in_percent: bool = True
@@ -40,14 +41,29 @@ class Watched:
 
 
 WATCHED: dict[str, Watched] = {
-    "kept_share": Watched("below", "{} of the rows made were kept"),
-    "unread_share": Watched("above", "{} of the grades could not be read"),
-    "commonest_score_share": Watched("above", "{} of the grades are one and the same score"),
-    "near_duplicate_share": Watched("above", "{} of the kept prompts nearly repeat another"),
-    "median_answer_words": Watched("below", "the median kept answer has {} words", in_percent=False, most=None),
-    "answer_length_ratio": Watched("below", "the median kept answer is {} as long as in the first round", most=None),
-    "distinct_2": Watched("below", "{} of the word pairs in kept answers are different ones"),
-}
+    "kept_share": Watched("rows kept, of the rows made", "below", "{} of the rows made were kept"),
+    "unread_share": Watched("grades that could not be read", "above", "{} of the grades could not be read"),
+    "commonest_score_share": Watched(
+        "grades that are the commonest score, of those read", "above", "{} of the grades are one and the same score"
+    ),
+    "near_duplicate_share": Watched(
+        "kept prompts that nearly repeat an earlier or a known one (ROUGE-L F1 above 0.7)",
+        "above",
+        "{} of the kept prompts nearly repeat another",
+    ),
+    "median_answer_words": Watched(
+        "words in a kept answer, median", "below", "the median kept answer has {} words", in_percent=False, most=None
+    ),
+    "answer_length_ratio": Watched(
+        "that median, of the first round's", "below", "the median kept answer is {} as long as in the first round",
+        most=None,
+    ),
+    "distinct_2": Watched(
+        "different word pairs in kept answers, of all in at most 4,000 of their words",
+        "below",
+        "{} of the word pairs in kept answers are different ones",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +94,7 @@ class Guard:
     `near_duplicate_share`: methods that invent prompts drop near-duplicates themselves, texts of one kind are asked
     about in similar words; half of the prompts again is a loop. `median_answer_words`: answers of one word can be
     right, empty ones cannot. `answer_length_ratio`: to learn from short human answers is to become shorter, so this
-    warns. `distinct_2`: English prose has 65 to 90 %; below 30 % it repeats itself, below 10 % it is one phrase.
+    warns. `distinct_2`: prose has about 70 %; below 30 % it repeats itself, below 10 % it is one phrase.
     """
 
     kept_share: Limit | None = Limit(warn=0.02)

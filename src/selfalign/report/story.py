@@ -14,6 +14,7 @@ from selfalign.report.evidence import Evidence, short
 from selfalign.report.facts import DIRECTIONS, facts, took
 from selfalign.report.funnel import Funnel, funnels
 from selfalign.report.graded_rounds import GradedRounds, graded_rounds
+from selfalign.report.guarded_rounds import GuardedRounds, guarded_rounds, stopped_early
 from selfalign.report.samples import Sample, samples
 from selfalign.report.selected_rounds import SelectedRounds, selected_rounds
 from selfalign.report.table import (
@@ -106,6 +107,7 @@ class Story:
     kept: str
     tables: tuple[tuple[str, tuple[MetricRow, ...]], ...]
     selected: SelectedRounds | None
+    guarded: GuardedRounds | None
     graded: GradedRounds | None
     funnels: tuple[Funnel, ...]
     chain: tuple[Chained, ...]
@@ -121,7 +123,7 @@ def story(evidence: Evidence, *, metric: str, recipe: str) -> Story:
     splits = list(rounds[0]["scores"]) if rounds else []
     return Story(
         name=str(evidence.event("begun").get("recipe") or evidence.folder.path.name),
-        headline=so_far + headline(rounds, metric),
+        headline=stopped_early(evidence) + so_far + headline(rounds, metric),
         sentences=tuple(conclusions(rounds, metric)) if len(rounds) > 1 else (),
         facts=tuple(facts(evidence, metric)),
         charts=tuple(charts(evidence, metric)),
@@ -129,6 +131,7 @@ def story(evidence: Evidence, *, metric: str, recipe: str) -> Story:
         kept=evidence.kept(),
         tables=tuple((split, tuple(metric_rows(evidence, split, metric))) for split in splits),
         selected=selected_rounds(evidence),
+        guarded=guarded_rounds(evidence),
         graded=graded_rounds(evidence),
         funnels=tuple(funnels(evidence)),
         chain=tuple(chained(evidence, event) for event in rounds),
