@@ -32,8 +32,13 @@ NEEDS = {
         "threshold": 3.0,
         "optimisation": {"steps_by_examples": [[20, 4, 8]]},
     },
+    "i_sheep": {
+        "seeds": "embedded:seed-tasks#train#20",
+        "synthesis": {"target": 12, "shots": 3},
+        "assessment": {"reading": "distribution", "threshold": 1, "kept_share": 0.5},
+    },
 }
-DATA = {"spin": "demonstrations", "sft": "demonstrations", "diverse_evol": "pool", "humpback": "seeds"}
+DATA = {"spin": "demonstrations", "sft": "demonstrations", "diverse_evol": "pool", "humpback": "seeds", "i_sheep": "seeds"}
 
 
 def settings_of(method: str, store: Path, **changes: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,6 +14,7 @@ import pytest
 from scripted_recipes import DATA, NAMES, settings_of, written
 from selfalign.config import checked_recipe
 from selfalign.errors import RecipeError
+from selfalign.grading.rubrics import ADDITIVE
 from selfalign.loop import Plan, planned
 from selfalign.methods import METHODS
 from selfalign.playing import plan_recipe, play_recipe
@@ -54,7 +55,7 @@ def test_a_plan_lists_exactly_the_calls_a_run_makes(method: str, tmp_path: Path)
 
 # What these make depends on values, and in some methods so does all that follows; a plan says how many rows at most.
 AT_MOST = {"describe_selection"}
-FILTERING = {"humpback"}
+FILTERING = {"humpback", "i_sheep"}
 
 
 @every_method
@@ -144,6 +145,8 @@ def other_values(annotation: Any, value: Any) -> list[Any]:
         return [Model("scripted:another")]
     if isinstance(value, Table):
         return [Table("0" * 32)]
+    if is_dataclass(value):
+        return [other for _, other in variants(value)][:1]
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, tuple):
@@ -205,6 +208,12 @@ BESIDE: dict[str, list[dict[str, Any]]] = {
     "humpback": [
         {"grading": {"reading": "reasoned"}, "max_unread": 0.9},
         {"optimisation": {"steps_by_examples": None, "batch_size": 8}},
+    ],
+    "i_sheep": [
+        {"assessment": {"reading": "reasoned", "threshold": 1, "max_unread": 0.9}},
+        {"assessment": {"rubrics": [asdict(ADDITIVE)], "reading": "distribution", "threshold": 1}},
+        {"assessment": {"keep_by": "perplexity"}},
+        {"assessment": {"keep_by": "density"}},
     ],
 }
 
