@@ -25,8 +25,8 @@ from selfalign.stages.score import score_answers
 from selfalign.types import AnswerScore, Chat, Embedding, Grade, Model, Rendering, Sampling, Table
 
 KeepBy = Literal["assessment", "perplexity", "density", "density-perplexity"]
-# The state after the last token sees the whole pair.
-PAIR_STATE = Embedding(pooling="last", layer=-1)
+# Last-layer vectors; how they were pooled is not said, so as DiverseEvol's released code does it.
+PAIR_STATE = Embedding(pooling="all", layer=-1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
