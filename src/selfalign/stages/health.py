@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
@@ -68,12 +68,13 @@ def health(
     those of the first round; `distinct_2`, different word pairs over all, of at most 4,000 words of kept answers.
     """
     chats = list(rows(kept))
-    judged = [list(rows(table)) for table in grades]
-    note("scores", [counted(values_of(table)) for table in judged])
+    # The values alone: with their replies the grades of a large pool would not fit in memory.
+    judged = [[one.value for one in rows(table)] for table in grades]
+    note("scores", [counted(read(values)) for values in judged])
     take: dict[str, Callable[[], Taken]] = {
         "kept_share": lambda: share(len(chats), sum(1 for _ in rows(made)), "nothing was made"),
         "unread_share": lambda: unread_share(judged),
-        "commonest_score_share": lambda: max(map(commonest_share, judged), key=lambda taken: taken[0] or 0.0),
+        "commonest_score_share": lambda: max(map(commonest_share, judged), key=lambda found: found[0] or 0.0),
         "near_duplicate_share": lambda: near_duplicate_share(chats, known or ()),
         "median_answer_words": lambda: median_words(chats),
         "answer_length_ratio": lambda: length_ratio(chats, first),
@@ -92,20 +93,20 @@ def share(some: int, whole: int, why_none: str) -> Taken:
 # ------------------------------------------------------------------------------------------------ grades
 
 
-def values_of(grades: Sequence[Grade]) -> list[float]:
+def read(values: Sequence[float | None]) -> list[float]:
     """The grades that could be read."""
-    return [one.value for one in grades if one.value is not None]
+    return [value for value in values if value is not None]
 
 
-def unread_share(judged: Sequence[Sequence[Grade]]) -> Taken:
+def unread_share(judged: Sequence[Sequence[float | None]]) -> Taken:
     """The share of grades without a value, over all tables."""
-    every = [one for table in judged for one in table]
-    return share(len(every) - len(values_of(every)), len(every), "nothing was graded")
+    every = [value for values in judged for value in values]
+    return share(every.count(None), len(every), "nothing was graded")
 
 
-def commonest_share(grades: Sequence[Grade]) -> Taken:
+def commonest_share(graded: Sequence[float | None]) -> Taken:
     """The largest share of one score among the read grades of a table: scores as given, expected ones by tenths."""
-    values = values_of(grades)
+    values = read(graded)
     parts = 1 if all(value.is_integer() for value in values) else PARTS_OF_A_POINT
     found = Counter(math.floor(parts * value + 0.5) for value in values)
     return share(max(found.values(), default=0), len(values), "no grade could be read")
@@ -139,7 +140,7 @@ def near_duplicate_share(chats: Sequence[Chat], known: Sequence[Table[Chat]]) ->
     return share(repeated, len(chats), "nothing was kept")
 
 
-def median_words(chats: Sequence[Chat]) -> Taken:
+def median_words(chats: Iterable[Chat]) -> Taken:
     """The median number of words of the answers."""
     lengths = [answer_words(chat.answer) for chat in chats if chat.answer is not None]
     return (float(median(lengths)), len(lengths), "") if lengths else (None, 0, "no answer was kept")
@@ -150,7 +151,7 @@ def length_ratio(chats: Sequence[Chat], first: Table[Chat] | None) -> Taken:
     now, of, why = median_words(chats)
     if first is None:
         return None, of, "nothing earlier to compare with"
-    then, _, _ = median_words(list(rows(first)))
+    then, _, _ = median_words(rows(first))
     if now is None or not then:
         return None, of, why or "the first round has no words to compare with"
     return now / then, of, ""
