@@ -314,8 +314,21 @@ def test_a_limit_on_what_a_method_never_shows_is_refused(method: str, override: 
     with pytest.raises(RecipeError):
         play_recipe(recipe, [override], tmp_path / "run")
     assert not (tmp_path / "run" / "journal.jsonl").exists()
-    metric = override.split(".")[1]
-    plan_recipe(recipe, [f"guard.{metric}=null"])
+    plan_recipe(recipe, [f"guard.{override.split('.')[1]}=null"])
+
+
+@pytest.mark.parametrize(
+    ("method", "watched"), [("sft", set()), ("spin", {"median_answer_words", "answer_length_ratio", "distinct_2"})]
+)
+def test_the_resolved_recipe_of_a_run_says_the_limits_that_have_an_effect(
+    method: str, watched: set[str], tmp_path: Path
+) -> None:
+    recipe = written(tmp_path, settings_of(method, tmp_path / "store") | {"rounds": 1})
+    play_recipe(recipe, [], tmp_path / "run")
+    said = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["guard"]
+    assert set(said) == watched
+    again = read_recipe(tmp_path / "run" / "recipe.yaml")
+    assert again.guard == Guard()
 
 
 def test_a_limit_enters_no_key(tmp_path: Path) -> None:

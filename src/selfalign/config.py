@@ -6,7 +6,7 @@ from their fields, so a method declares nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ from pydantic import Field as Bounds
 
 from selfalign.edge import built, edge_model, faults, nearest, number
 from selfalign.errors import RecipeError
-from selfalign.guard import Guard
+from selfalign.guard import WATCHED, Guard
 from selfalign.loop import Labelled, Method, Stop
 from selfalign.methods import METHODS
 from selfalign.place import Place
@@ -53,9 +53,10 @@ class Recipe:
             evaluation: Evaluation = built(Evaluation, getattr(self.checked, "evaluate"))  # noqa: B009
             return method, evaluation
 
-    def text(self) -> str:
-        """The resolved recipe as YAML: every setting, defaults included."""
-        return yaml.safe_dump(dict(self.settings), sort_keys=False, allow_unicode=True)
+    def text(self, measured: Collection[str] = tuple(WATCHED)) -> str:
+        """The resolved recipe as YAML: every setting, defaults included; limits only on what is `measured`."""
+        limits = {name: limit for name, limit in self.settings["guard"].items() if name in measured}
+        return yaml.safe_dump({**self.settings, "guard": limits}, sort_keys=False, allow_unicode=True)
 
 
 # ------------------------------------------------------------------------------------------------ reading

@@ -88,7 +88,7 @@ class Guard:
     """Limits on what a round gathered; a measure without any, or over fewer than ten rows, raises no alarm.
 
     The defaults are meant never to disturb a healthy run, however small, so only what cannot be healthy stops it.
-    `kept_share`: published filters keep a tenth and more; below 2 % a filter or a judge fits nothing. `unread_share`:
+    `kept_share`: published filters keep a tenth or so; below 2 % a filter or a judge fits nothing. `unread_share`:
     small judges leave a third and more unread; beyond 90 % the rest is chance. `commonest_score_share`: a judge that
     gives one score to nearly all says nothing; as a filter may have left only good rows, this warns.
     `near_duplicate_share`: methods that invent prompts drop near-duplicates themselves, texts of one kind are asked

@@ -44,14 +44,19 @@ def plan_recipe(path: Path, overrides: Sequence[str]) -> tuple[Recipe, list[Plan
 
 
 def calls_of(recipe: Recipe, store: Store) -> list[PlannedCall]:
-    """Every call of every round.
+    """Every call of every round; raises as `plan_of`."""
+    return plan_of(recipe, store).calls
+
+
+def plan_of(recipe: Recipe, store: Store) -> Plan:
+    """Every call of every round, and what the guard will look at.
 
     Raises:
         RecipeError: settings contradict each other, or the recipe limits what its method never shows.
     """
     asked = Plan(store)
     method, evaluation = recipe.build(asked)
-    calls = planned(asked, method, rounds=recipe.rounds, evaluation=evaluation)
+    planned(asked, method, rounds=recipe.rounds, evaluation=evaluation)
     if unheard := recipe.guard.unheard(asked.measured):
         name, shown = recipe.settings["method"]["name"], ", ".join(sorted(asked.measured))
         raise RecipeError(
@@ -59,7 +64,7 @@ def calls_of(recipe: Recipe, store: Store) -> list[PlannedCall]:
             + (f"method '{name}' as set here shows {shown}" if shown else f"method '{name}' gathers nothing to look at")
             + f"; leave out {', '.join(f'guard.{one}' for one in unheard)}"
         )
-    return calls
+    return asked
 
 
 def base_of(recipe: Recipe) -> str:
@@ -81,8 +86,8 @@ def play_recipe(
     folder = RunFolder(output or Path("runs") / recipe.name)
     store = Store(Path(recipe.place.store))
     with folder.held():
-        calls = calls_of(recipe, store)
-        folder.begin(recipe.text(), store.root, calls)
+        plan = plan_of(recipe, store)
+        folder.begin(recipe.text(plan.measured), store.root, plan.calls)
         engine, trainer, executor = adapters(recipe.place)
         run = Run(
             store, executor, engine, trainer, (Journal(folder.path / "journal.jsonl"), *observers), base=base_of(recipe)
@@ -91,7 +96,7 @@ def play_recipe(
         method, evaluation = recipe.build(run)
         outcome = play(run, method, rounds=recipe.rounds, evaluation=evaluation, stop=recipe.stop, guard=recipe.guard)
         finish(folder, store, run, outcome, metric=recipe.stop.metric)
-    made = sum(not call.made for call in calls if call.key in run.asked)
+    made = sum(not call.made for call in plan.calls if call.key in run.asked)
     return Played(folder, recipe.stop.metric, outcome.beat_base, made, outcome)
 
 
