@@ -20,7 +20,7 @@ EVALUATION = {
 
 
 # What a method needs beside its base model; every other setting has a default.
-NEEDS = {
+NEEDS: dict[str, dict[str, Any]] = {
     "spin": {"demonstrations": "embedded:house-style#train#20"},
     "sft": {"demonstrations": "embedded:house-style#train#20"},
     "diverse_evol": {"pool": "embedded:house-style#train#20", "start": 4, "grow": 4},
@@ -38,7 +38,13 @@ NEEDS = {
         "assessment": {"reading": "distribution", "threshold": 1, "kept_share": 0.5},
     },
 }
-DATA = {"spin": "demonstrations", "sft": "demonstrations", "diverse_evol": "pool", "humpback": "seeds", "i_sheep": "seeds"}
+DATA = {
+    "spin": "demonstrations",
+    "sft": "demonstrations",
+    "diverse_evol": "pool",
+    "humpback": "seeds",
+    "i_sheep": "seeds",
+}
 
 
 def settings_of(method: str, store: Path, **changes: Any) -> dict[str, Any]:

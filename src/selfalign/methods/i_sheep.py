@@ -47,7 +47,7 @@ class ISheep:
     optimisation: Optimisation = Optimisation(
         learning_rate=5e-5, schedule="cosine", warmup_ratio=0.06, num_train_epochs=2, batch_size=16
     )
-    lora: Lora | None = Lora(r=8, alpha=16, dropout=0.05)
+    lora: Lora | None = Lora(r=8, alpha=16.0, dropout=0.05)
     seed: int = 42
 
     replaced: ClassVar[Mapping[str, str]] = {}
