@@ -44,7 +44,9 @@ WATCHED: dict[str, Watched] = {
     "kept_share": Watched("rows kept, of the rows made", "below", "{} of the rows made were kept"),
     "unread_share": Watched("grades that could not be read", "above", "{} of the grades could not be read"),
     "commonest_score_share": Watched(
-        "grades that are the commonest score, of those read", "above", "{} of the grades are one and the same score"
+        "grades that are the commonest score, of those read; expected scores by tenths",
+        "above",
+        "{} of the grades are one and the same score",
     ),
     "near_duplicate_share": Watched(
         "kept prompts that nearly repeat an earlier or a known one (ROUGE-L F1 above 0.7)",

@@ -25,7 +25,7 @@ def test_a_healthy_run_shows_its_measures_beside_their_limits_and_no_alarm(tmp_p
     assert "✓ no alarm" in said
     for name, watched in WATCHED.items():
         assert f"{name} {watched.means}" in said
-    assert "warns above 30 %, stops above 90 %" in said
+    assert "warns above 30 %stops above 90 %" in said
     assert "Stopped before" not in said
 
 

@@ -46,7 +46,7 @@ class HealthRow:
 
     metric: str
     means: str
-    limits: str
+    limits: tuple[str, ...]
     cells: tuple[HealthCell, ...]
 
 
@@ -105,20 +105,19 @@ def health_row(metric: str, looks: list[dict[str, Any]]) -> HealthRow:
     return HealthRow(
         metric=metric,
         means=WATCHED[metric].means,
-        limits=limits_text(metric, limit),
+        limits=limits_of(metric, limit),
         cells=tuple(health_cell(metric, one, level) for one, level in zip(taken, levels, strict=True)),
     )
 
 
-def limits_text(metric: str, limit: Mapping[str, float | None]) -> str:
+def limits_of(metric: str, limit: Mapping[str, float | None]) -> tuple[str, ...]:
     """Where a measure raises an alarm, in words."""
     watched = WATCHED[metric]
-    said = [
+    return tuple(
         f"{does} {watched.alarming} {watched.number(value)}"
         for does, value in (("warns", limit["warn"]), ("stops", limit["stop"]))
         if value is not None
-    ]
-    return ", ".join(said) or "none"
+    )
 
 
 def health_cell(metric: str, one: Mapping[str, Any] | None, level: str) -> HealthCell:

@@ -150,7 +150,7 @@ def length_ratio(chats: Sequence[Chat], first: Table[Chat] | None) -> Taken:
     """The median number of words over that of the first round."""
     now, of, why = median_words(chats)
     if first is None:
-        return None, of, "nothing earlier to compare with"
+        return None, of, "the first round"
     then, _, _ = median_words(rows(first))
     if now is None or not then:
         return None, of, why or "the first round has no words to compare with"
