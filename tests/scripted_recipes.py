@@ -13,9 +13,14 @@ EVALUATION = {
     "dev": {
         "held_out": "embedded:house-style#dev#12",
         "instructions": "embedded:instructions#dev#6",
+        "multiple_choice": "embedded:multiple-choice#dev#6",
         "checks": ["house_style"],
     },
-    "test": {"held_out": "embedded:house-style#test#12", "checks": ["house_style"]},
+    "test": {
+        "held_out": "embedded:house-style#test#12",
+        "multiple_choice": "embedded:multiple-choice#test#6",
+        "checks": ["house_style"],
+    },
 }
 
 
@@ -37,6 +42,12 @@ NEEDS: dict[str, dict[str, Any]] = {
         "synthesis": {"target": 12, "shots": 3},
         "assessment": {"reading": "distribution", "threshold": 1, "kept_share": 0.5},
     },
+    "soft": {
+        "prompts": "embedded:house-style#train#20",
+        "demonstrations": "embedded:seed-tasks#train#8",
+        "parts": 4,
+        "shots": {"count": 2},
+    },
 }
 DATA = {
     "spin": "demonstrations",
@@ -44,6 +55,7 @@ DATA = {
     "diverse_evol": "pool",
     "humpback": "seeds",
     "i_sheep": "seeds",
+    "soft": "prompts",
 }
 
 

@@ -16,11 +16,14 @@ from selfalign.types import (
     AnswerScore,
     Chat,
     Choice,
+    Demonstration,
     Dropped,
     Grade,
     HealthMeasure,
     Instruction,
     Message,
+    MultipleChoice,
+    OptionScores,
     Pair,
     PairScore,
     Result,
@@ -45,6 +48,16 @@ ROWS: dict[type, Any] = {
         rejected_finished=some.booleans(),
     ),
     Instruction: some.builds(Instruction, id=texts, prompt=prompts, checks=texts),
+    MultipleChoice: some.builds(
+        MultipleChoice, id=texts, prompt=prompts, options=some.lists(texts, max_size=3).map(tuple),
+        right=some.lists(some.integers(0, 9), max_size=3).map(tuple), best=some.none() | some.integers(0, 9),
+        category=texts,
+    ),
+    OptionScores: some.builds(
+        OptionScores, id=texts, log_probabilities=some.lists(numbers, max_size=3).map(tuple),
+        tokens=some.lists(some.integers(0, 2**40), max_size=3).map(tuple),
+    ),
+    Demonstration: some.builds(Demonstration, id=texts, prompt=prompts, thought=texts, answer=texts),
     AnswerScore: some.builds(
         AnswerScore, id=texts, log_probability=numbers, tokens=some.integers(0, 2**40), cut=some.booleans()
     ),

@@ -28,8 +28,8 @@ from pydantic import Field as Bounds
 from selfalign import weights
 from selfalign.data import documents, sources
 from selfalign.stages.corpus import load_documents
-from selfalign.stages.load import load_chats, load_instructions
-from selfalign.types import Chat, Instruction, Model, Source, Table, Text
+from selfalign.stages.load import load_chats, load_demonstrations, load_instructions, load_multiple_choice
+from selfalign.types import Chat, Demonstration, Instruction, Model, MultipleChoice, Source, Table, Text
 
 # What a field's type cannot say. By field name: a name means one thing throughout the package.
 BOUNDS: dict[str, Any] = {
@@ -91,11 +91,16 @@ BOUNDS: dict[str, Any] = {
     "novelty": Bounds(gt=0, lt=1),
     "max_perplexity": Bounds(gt=1),
     "clusters": Bounds(ge=1),
+    "parts": Bounds(ge=1),
+    "count": Bounds(ge=0),
+    "clipped": Bounds(ge=0, lt=1),
+    "max_repetition": Bounds(ge=0, le=1),
+    "max_overlap": Bounds(gt=0, le=1),
 }
 
 
 # Lists that may hold nothing.
-MAY_BE_EMPTY = ("checks", "clean_of", "forbidden_words", "rubrics")
+MAY_BE_EMPTY = ("checks", "multiple_choice", "clean_of", "forbidden_words", "rubrics", "principles")
 
 # In a JSON Schema a reference is a text.
 REFERENCE = WithJsonSchema({"type": "string"})
@@ -211,6 +216,12 @@ def value_of(annotation: Any, value: Any) -> Any:
             return load_documents(value)
         if row is Instruction:
             return load_instructions(value)
+        if row is MultipleChoice:
+            return load_multiple_choice(value)
+        if row is Demonstration:
+            return load_demonstrations(value)
+        if MultipleChoice in get_args(row) and sources.offers_options(value):
+            return load_multiple_choice(value)
         # A table of either: prompts, and the answers of those that have them.
         return load_chats(value, answers=row is Chat or sources.answered(value))
     if isinstance(value, tuple):

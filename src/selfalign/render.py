@@ -21,6 +21,10 @@ ALPACA_TASK = (
 WRAPPER_HEADER = "### Response: "
 # What base models are shown: the text, with this after it, and no header under which answers begin.
 AS_IT_IS = {"plain": "\n", "continued": ""}
+# Turns of a dialogue in text: a heading, what is said, a blank line. What is said cannot pass for a heading.
+HEADINGS = {"system": "", "user": "### User\n", "assistant": "### Assistant\n"}
+HEADING_LIKE = re.compile(r"^###(?=[ \t]*(?:User|Assistant)\b)", re.MULTILINE | re.IGNORECASE)
+NEXT_TURN = "\n### "
 
 
 def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rendering) -> str:
@@ -34,6 +38,8 @@ def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Re
     """
     if rendering.prompt == "chat":
         return chat_text(tokenizer, prompt, rendering)
+    if rendering.prompt == "dialogue":
+        return dialogue_text(tokenizer, prompt, rendering)
     turns = [
         disarmed(tokenizer, message.content) for message in with_suffix(prompt, rendering) if message.role == "user"
     ]
@@ -70,6 +76,20 @@ def chat_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rend
     if not text.startswith(before):
         raise EngineError("the chat template has no header of its own for answers; set rendering.prompt to 'alpaca'")
     return text.removeprefix(before)
+
+
+def dialogue_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rendering) -> str:
+    """The prompt as a written dialogue, up to the heading under which the assistant goes on."""
+    turns = (
+        f"{HEADINGS[message.role]}{HEADING_LIKE.sub('# ##', disarmed(tokenizer, message.content)).strip()}\n\n"
+        for message in led_and_tagged(prompt, rendering)
+    )
+    return ("".join(turns) if rendering.context == "prompt" else "") + HEADINGS["assistant"]
+
+
+def written_end(rendering: Rendering) -> str:
+    """What ends an answer in text, where a base model goes on with the next turn; empty where only a token does."""
+    return NEXT_TURN if rendering.prompt == "dialogue" else ""
 
 
 def led_and_tagged(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Message, ...]:
@@ -127,7 +147,7 @@ def whole_prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> 
     gives the end token in its place: an answer's first token needs one before it.
     """
     text = prompt_text(tokenizer, chat.prompt, rendering)
-    if rendering.prompt in AS_IT_IS and text:
+    if rendering.prompt in (*AS_IT_IS, "dialogue") and text:
         return led(tokenizer, text)
     ids = tokenizer.encode(text, add_special_tokens=False)
     if rendering.prompt == "alpaca" and tokenizer.bos_token_id is not None:

@@ -68,6 +68,32 @@ class Instruction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Demonstration:
+    """An example of answering by principles: what is thought before the answer, and the answer."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    thought: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultipleChoice:
+    """A prompt with several answers to choose from. `right` are the places (from 0) of those that are right.
+
+    `best`, where a set names it, is the one right option that MC1 is read with: the other right ones are then not in
+    the running. `category` groups items in reports.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    options: tuple[str, ...]
+    right: tuple[int, ...]
+    best: int | None = None
+    category: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Text:
     """A piece of writing that answers nothing yet: a document, or a segment of one under its `heading`.
 
@@ -107,6 +133,18 @@ class AnswerScore:
     log_probability: float
     tokens: int
     cut: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptionScores:
+    """The log-probability (nats) a model gives to each option of a multiple-choice item, in the order of its options.
+
+    `tokens` counts what each value is a sum over.
+    """
+
+    id: str
+    log_probabilities: tuple[float, ...]
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -285,7 +323,9 @@ class Rendering:
     `prompt`: `chat` is the tokenizer's own chat template; `instruction-response` is SPIN's generation wrapper
     ("### Instruction: … ### Response: "); `alpaca` is the template base models are tuned with on Alpaca-like sets,
     led by the tokenizer's begin token. For base models, with the special tokens a tokenizer puts before any text:
-    `plain` is the user's text and a line break, `continued` the text alone, in the middle of which the answer goes on.
+    `plain` is the user's text and a line break, `continued` the text alone, in the middle of which the answer goes on,
+    and `dialogue` any number of turns under the headings "### User" and "### Assistant", the next of which ends an
+    answer.
     `context`: what an answer is read after, the whole prompt or only the header
     under which answers begin (the "direct" score of instruction-following difficulty).
 
@@ -295,7 +335,7 @@ class Rendering:
     user message after a blank line (Humpback's tags).
     """
 
-    prompt: Literal["chat", "instruction-response", "alpaca", "plain", "continued"] = "chat"
+    prompt: Literal["chat", "instruction-response", "alpaca", "plain", "continued", "dialogue"] = "chat"
     context: Literal["prompt", "header"] = "prompt"
     answer_end: Literal["natural", "official-double"] = "natural"
     system: str | None = None
@@ -337,7 +377,8 @@ class Optimisation:
     """How weights move. Batch size counts rows per optimiser step over all devices; micro-batches are ambient.
 
     `schedule_epochs` lays the learning-rate schedule out over more epochs than are trained (SPIN's "6, stop at 2").
-    `final_ratio` is the share of the peak rate that a decaying schedule ends at. `steps_by_examples` replaces epochs
+    `final_ratio` is the share of the peak rate that a decaying schedule ends at. `order` of the rows in every epoch:
+    shuffled anew by the seed, or as they are given (a curriculum). `steps_by_examples` replaces epochs
     and batch size where the number of rows is only known once they are filtered: rows of (examples, steps, batch
     size), steps interpolated between them.
     """
@@ -353,6 +394,7 @@ class Optimisation:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     final_ratio: float = 0.0
+    order: Literal["shuffled", "as-given"] = "shuffled"
     steps_by_examples: tuple[tuple[int, int, int], ...] | None = None
 
 
@@ -422,9 +464,12 @@ ROW_TYPES: dict[str, type] = {
         Chat,
         Pair,
         Instruction,
+        Demonstration,
+        MultipleChoice,
         Text,
         Grade,
         AnswerScore,
+        OptionScores,
         PairScore,
         Uncertainty,
         Score,

@@ -24,7 +24,7 @@ from selfalign.data.turns import (
     without_nothing,
 )
 from selfalign.measures.verifiers import check_faults
-from selfalign.types import Chat, Instruction, Message, Pair
+from selfalign.types import Chat, Demonstration, Instruction, Message, Pair
 
 Row = Mapping[str, Any]
 
@@ -89,6 +89,19 @@ def instruction_of(row: Row, identifier: str) -> Instruction:
         raise Misfit("; ".join(faults))
     chat = chat_of(row, identifier, answers=False)
     return Instruction(id=identifier, prompt=chat.prompt, checks=json.dumps(checks, sort_keys=True))
+
+
+def demonstration_of(row: Row, identifier: str) -> Demonstration:
+    """The prompt and answer of a row, and its `thought`: what is thought before the answer; none where it is missing.
+
+    Raises:
+        Misfit: as `chat_of`, and when the thought is no text.
+    """
+    row = without_nothing(row)
+    chat = chat_of(row, identifier)
+    assert chat.answer is not None
+    thought = text_at(row, "thought") if "thought" in row else ""
+    return Demonstration(id=identifier, prompt=chat.prompt, thought=thought.strip(), answer=chat.answer.strip())
 
 
 # -------------------------------------------------------------------------------------------- the formats

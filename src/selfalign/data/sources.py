@@ -17,10 +17,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from selfalign.data import containers
-from selfalign.data.formats import CHAT_FORMATS, PAIR_FORMATS, Format, chat_of, instruction_of, pair_of, written
+from selfalign.data.formats import (
+    CHAT_FORMATS,
+    PAIR_FORMATS,
+    Format,
+    chat_of,
+    demonstration_of,
+    instruction_of,
+    pair_of,
+    written,
+)
+from selfalign.data.multiple_choice import MULTIPLE_CHOICE_FORMATS, multiple_choice_of
 from selfalign.data.turns import Misfit, text_at
 from selfalign.errors import RecipeError
-from selfalign.types import Chat, Instruction, Pair, Source
+from selfalign.types import Chat, Demonstration, Instruction, MultipleChoice, Pair, Source
 
 DIGEST_BYTES = 16
 MOST_FAULTS = 5
@@ -29,6 +39,7 @@ EMBEDDED: Mapping[str, tuple[str, ...]] = {
     "house-style": ("train", "dev", "test"),
     "toy-tasks": ("train", "dev", "test"),
     "instructions": ("dev", "test"),
+    "multiple-choice": ("dev", "test"),
     "grading-gold": ("all",),
     "seed-tasks": ("train",),
 }
@@ -177,10 +188,33 @@ def read_instructions(source: Source) -> Iterator[Instruction]:
     return converted(source, instruction_of, formats=CHAT_FORMATS)
 
 
+def read_demonstrations(source: Source) -> Iterator[Demonstration]:
+    """The demonstrations of a source. Raises as `read_chats`."""
+    return converted(source, demonstration_of, formats=CHAT_FORMATS)
+
+
+def read_multiple_choice(source: Source) -> Iterator[MultipleChoice]:
+    """The multiple-choice items of a source; those that name no category have the file's stem. Raises as `read_chats`."""
+    stem = source.format.partition(":")[2]
+    return converted(
+        source,
+        lambda row, name: multiple_choice_of(row, name, category=stem),
+        formats=MULTIPLE_CHOICE_FORMATS,
+    )
+
+
 def answered(source: Source) -> bool:
     """Whether the rows of a source have answers, by its first: files of prompts have none anywhere."""
     try:
         return any(True for _ in islice(read_chats(source, answers=True), 1))
+    except RecipeError:
+        return False
+
+
+def offers_options(source: Source) -> bool:
+    """Whether the rows of a source are multiple-choice items, by its first."""
+    try:
+        return any(True for _ in islice(read_multiple_choice(source), 1))
     except RecipeError:
         return False
 

@@ -8,7 +8,7 @@ rows of their own where that pays. It knows token ids; it does not know text, te
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Protocol
@@ -74,10 +74,12 @@ def decode(
     limits: Limits,
     plain_head: bool,
     advance: Advance,
+    ended_by: Callable[[list[int]], bool] | None = None,
 ) -> list[list[int]]:
     """What each prompt is continued with, in the order given; a list that ends in a stop id is finished.
 
-    A row stops at a stop id, after `sampling.max_new_tokens`, or where the model's context ends.
+    A row stops at a stop id, where what it wrote so far has `ended_by` a text, after `sampling.max_new_tokens`, or
+    where the model's context ends.
 
     Raises:
         EngineError: a prompt fills the model's context, or logits are not finite.
@@ -87,7 +89,7 @@ def decode(
     lanes = lanes_for(model, min(limits.rows_at_once, len(order)), precision=sampling.precision)
     tokens_at_once = max(1, limits.tokens_at_once // lanes)
     prefix = beginning(model, [prompts[row].ids for row in order], limits)
-    writing = Writing(prompts, most, sampling, stop_ids, limits.rows_at_once // lanes, one_at_a_time(advance))
+    writing = Writing(prompts, most, sampling, stop_ids, limits.rows_at_once // lanes, one_at_a_time(advance), ended_by)
 
     def lane(number: int, stopping: Event) -> None:
         """Write one of every `lanes` rows: each lane has short and long ones.
@@ -115,6 +117,7 @@ class Writing:
     stop_ids: frozenset[int]
     rows_at_once: int
     advance: Advance
+    ended_by: Callable[[list[int]], bool] | None = None
     written: list[list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +144,7 @@ class Writing:
             for place in alive:
                 row = batch.rows[place]
                 self.written[row].append(tokens[place])
-                if tokens[place] in self.stop_ids or len(self.written[row]) == self.most[row]:
+                if tokens[place] in self.stop_ids or len(self.written[row]) == self.most[row] or self.ends(row):
                     ended.add(row)
             stay = [place for place, row in enumerate(batch.rows) if row not in ended]
             self.advance(rows=len(alive) - len(stay), tokens=len(alive))
@@ -150,6 +153,10 @@ class Writing:
                 token_N = token_N[batch.leave(stay)]
             if batch.rows:
                 batch.step(token_N)
+
+    def ends(self, row: int) -> bool:
+        """Whether what a row wrote ends it, though no token did."""
+        return self.ended_by is not None and self.ended_by(self.written[row])
 
     def check_finite(self, batch: Batch, alive: Sequence[int]) -> None:
         """Refuse logits that no token can be drawn from; the largest of a row is not finite exactly then."""

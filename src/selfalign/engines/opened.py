@@ -7,7 +7,7 @@ can go wrong into one message.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from selfalign.render import (
     rendered,
     rendered_together,
     whole_prompt_ids,
+    written_end,
 )
 from selfalign.types import AnswerScore, Chat, Embedding, Rendering, Sampling, Uncertainty
 from selfalign.unpacking import quiet_transformers
@@ -192,16 +193,25 @@ class OpenedModel:
                 limits=limits,
                 plain_head=self.loaded.plain_head,
                 advance=advance,
+                ended_by=self.ended_by(written_end(rendering)),
             )
-        return [self.continuation(ids) for ids in written]
+        return [self.continuation(ids, written_end(rendering)) for ids in written]
 
-    def continuation(self, ids: list[int]) -> Continuation:
-        """What a model wrote as text, its end token left out."""
+    def ended_by(self, end: str) -> Callable[[list[int]], bool] | None:
+        """Whether tokens have just written the text that ends an answer; None where no text does."""
+        return None if not end else lambda ids: end in self.text(ids[-2 * len(end) :])
+
+    def continuation(self, ids: list[int], end: str) -> Continuation:
+        """What a model wrote as text, its end token, or the text that ends it and what follows, left out."""
         finished = bool(ids) and ids[-1] in self.loaded.stop_ids
-        text = self.loaded.tokenizer.decode(
-            ids[:-1] if finished else ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        text = self.text(ids[:-1] if finished else ids)
+        if end and end in text:
+            text, finished = text.partition(end)[0].rstrip(), True
         return Continuation(text=text, finished=finished, tokens=len(ids))
+
+    def text(self, ids: list[int]) -> str:
+        """What tokens say, control tokens left out."""
+        return str(self.loaded.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def logprob(
         self, groups: Sequence[tuple[Chat, ...]], *, rendering: Rendering, advance: Advance = unheard

@@ -109,6 +109,10 @@ class ScriptedLM:
             text = self.graded(chat, int(asked[1]), int(asked[2]))
         elif chat.answer is None and chat.prompt and (asked := ASKS_FOR_TASKS.search(chat.prompt[-1].content)):
             text = self.tasks(draw, int(asked[1]))
+        elif any(turn.role == "assistant" and "Answer: " in turn.content for turn in chat.prompt):
+            # It was shown how to think first, and does so more often with skill.
+            shown = draw.random() < (1 + self.script.skill) / 2
+            text = f"Thought: {draw.choice(BABBLE)}.\nAnswer: {text}" if shown else text
         words = text.split(" ")
         finished = len(words) < limit
         return Continuation(text=" ".join(words[:limit]), finished=finished, tokens=min(len(words) + 1, limit))

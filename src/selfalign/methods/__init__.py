@@ -6,12 +6,16 @@ from selfalign.methods.diverse_evol import DiverseEvol
 from selfalign.methods.humpback import Humpback
 from selfalign.methods.i_sheep import ISheep
 from selfalign.methods.sft import SupervisedFineTuning
+from selfalign.methods.soft import Soft
 from selfalign.methods.spin import Spin
 
-METHODS: dict[str, type[Spin] | type[DiverseEvol] | type[Humpback] | type[ISheep] | type[SupervisedFineTuning]] = {
+METHODS: dict[
+    str, type[Spin] | type[DiverseEvol] | type[Humpback] | type[ISheep] | type[Soft] | type[SupervisedFineTuning]
+] = {
     "spin": Spin,
     "diverse_evol": DiverseEvol,
     "humpback": Humpback,
     "i_sheep": ISheep,
+    "soft": Soft,
     "sft": SupervisedFineTuning,
 }

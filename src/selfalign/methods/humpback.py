@@ -49,7 +49,7 @@ class Humpback:
     base: Model
     seeds: Table[Chat]
     corpus: Table[Text]
-    clean_of: tuple[Table[Chat | Instruction], ...] = ()
+    clean_of: tuple[Table[Chat | Instruction | MultipleChoice], ...] = ()
     segments: int = 502_133
     segmentation: Segmentation = Segmentation()
     duplicates: Duplicates = Duplicates()

@@ -22,6 +22,7 @@ PROMPT = {
     "alpaca": "the Alpaca template",
     "plain": "the text and a line break",
     "continued": "the text alone",
+    "dialogue": "### User / ### Assistant, turn by turn",
 }
 
 

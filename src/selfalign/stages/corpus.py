@@ -171,6 +171,8 @@ def said_in(row: Any) -> Iterator[tuple[str, bool]]:
     for name in ("answer", "chosen", "rejected", "text"):
         if getattr(row, name, None):
             yield getattr(row, name), False
+    for option in getattr(row, "options", ()):
+        yield option, False
 
 
 def sampled_size(size: SizeOf, *, texts: Table[Text], count: int, seed: int) -> Size:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from selfalign.measures.health import answer_words, distinct_parts, near_duplicates, repetition
@@ -16,8 +16,9 @@ from selfalign.measures.house_style import follows_house_style
 from selfalign.measures.verifiers import verified, verified_loosely
 from selfalign.stage import Size, stage
 from selfalign.stages.generate import generate
+from selfalign.stages.multiple_choice import ChoiceForm, chosen
 from selfalign.stages.score import score_answers
-from selfalign.types import AnswerScore, Chat, Instruction, Model, Rendering, Result, Sampling, Table
+from selfalign.types import AnswerScore, Chat, Instruction, Model, MultipleChoice, Rendering, Result, Sampling, Table
 from selfalign.work import rows
 
 Check = Literal["house_style", "exact_match"]
@@ -45,6 +46,8 @@ METRICS: dict[str, Metric] = {
         Metric("exact_match", "higher", "answers equal to the human answer", True),
         Metric("instructions", "higher", "prompts whose verifiable constraints are all met, strictly read", True),
         Metric("instructions_loose", "higher", "the same, markdown and first or last line forgiven", True),
+        Metric("mc1", "higher", "multiple-choice items whose likeliest option is right; a tie is wrong", True),
+        Metric("mc2", "higher", "share of the probability of all options that the right ones have", True),
         Metric("answer_words", None, "length of the answers in words"),
         Metric("repetition", "lower", "repeated word pairs within an answer", True),
         Metric("distinct_1", None, "different words among all words of all answers", True),
@@ -55,12 +58,26 @@ METRICS: dict[str, Metric] = {
 }
 
 
+# Between the name of a metric and the category whose items alone it is measured on.
+OF_CATEGORY = ":"
+
+
+def metric_named(name: str) -> Metric:
+    """What a metric means, one of a single category (`mc1:honest`) too."""
+    whole, _, category = name.partition(OF_CATEGORY)
+    metric = METRICS[whole]
+    return replace(metric, name=name, says=f"{metric.says}; category {category}") if category else metric
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """The data a split measures with: human answers held out from training, and prompts a program can verify."""
+    """The data a split measures with: human answers held out from training, prompts a program can verify, and items
+    with options to choose from, several files of which are measured as one.
+    """
 
     held_out: Table[Chat]
     instructions: Table[Instruction] | None = None
+    multiple_choice: tuple[Table[MultipleChoice], ...] = ()
     checks: tuple[Check, ...] = ()
 
 
@@ -69,12 +86,15 @@ class Evaluation:
     """What every round is measured with. `dev` may decide which round is kept; `test` is only ever reported.
 
     Answers are sampled at temperature 1 so that a model's own answers are typical of it; instructions are greedy.
+    `multiple_choice_form`: options are scored as answers, by their log-probability (its sum, or its mean per token),
+    or listed in the prompt under letters.
     """
 
     dev: Split
     test: Split | None = None
     sampling: Sampling = Sampling(max_new_tokens=128, temperature=1.0)
     instruction_sampling: Sampling = Sampling(max_new_tokens=128, temperature=0.0)
+    multiple_choice_form: ChoiceForm = "answers"
     rendering: Rendering = Rendering()
     seed: int = 0
 
@@ -106,6 +126,9 @@ def measure(model: Model, evaluation: Evaluation, split: Split) -> Measured:
             model, split.instructions, sampling=evaluation.instruction_sampling, rendering=rendering, seed=seed
         )
         results.append(instruction_results(instructions=split.instructions, answers=replies))
+    if split.multiple_choice:
+        form = evaluation.multiple_choice_form
+        results.append(chosen(model, split.multiple_choice, form=form, rendering=rendering, seed=seed))
     return Measured(tuple(results), answers)
 
 

@@ -193,7 +193,7 @@ def whole_pairs(chats: Table[Chat]) -> Iterator[Chat]:
     """Prompt and answer as one text in the answer's place, to be scored as a whole (under the header alone)."""
     for chat in rows(chats):
         asked = "\n".join(message.content for message in chat.prompt)
-        yield replace(chat, answer=f"{asked}\n{chat.answer or ''}")
+        yield replace(chat, answer=f"{asked}\n{chat.answer}" if chat.answer else asked)
 
 
 def bounded_size(size: Callable[[Any], Size], *, chats: Table[Chat], **_: Any) -> Size:

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Any
 
 from selfalign.data.numbers import read_numbers
-from selfalign.data.sources import count, read_chats, read_instructions
+from selfalign.data.sources import count, read_chats, read_demonstrations, read_instructions, read_multiple_choice
 from selfalign.stage import Size, stage
-from selfalign.types import Chat, Instruction, Message, Score, Source, Table
+from selfalign.types import Chat, Demonstration, Instruction, Message, MultipleChoice, Score, Source, Table
 from selfalign.work import rows as rows_of
 
 CHARACTERS_PER_TOKEN = 4
@@ -53,6 +53,35 @@ def load_instructions(source: Source) -> Iterator[Instruction]:
         RecipeError: a row misses a field or names an unknown check; names file and line.
     """
     yield from read_instructions(source)
+
+
+@stage(version=1, needs="driver", expect=size_of_source)
+def load_demonstrations(source: Source) -> Iterator[Demonstration]:
+    """A file's rows as demonstrations, in file order; `thought` is optional.
+
+    Raises:
+        RecipeError: as `load_chats`.
+    """
+    yield from read_demonstrations(source)
+
+
+def multiple_choice_size(size: Callable[[Any], Size], *, source: Source) -> Size:
+    """Rows counted; tokens of prompts and of all options guessed from the first rows."""
+    sample = list(islice(read_multiple_choice(source), min(source.limit or SAMPLED_ROWS, SAMPLED_ROWS)))
+    rows = count(source)
+    prompts = sum(characters(row.prompt) for row in sample) / max(1, len(sample)) / CHARACTERS_PER_TOKEN
+    options = sum(len("".join(row.options)) for row in sample) / max(1, len(sample)) / CHARACTERS_PER_TOKEN
+    return Size(rows=rows, prompt_tokens=int(rows * (prompts + TEMPLATE_TOKENS)), answer_tokens=int(rows * options))
+
+
+@stage(version=1, needs="driver", expect=multiple_choice_size)
+def load_multiple_choice(source: Source) -> Iterator[MultipleChoice]:
+    """A file's multiple-choice items, in file order; TruthfulQA's and HHH's published forms are known.
+
+    Raises:
+        RecipeError: a row fits no known form, or nothing can be chosen in it; names file and line.
+    """
+    yield from read_multiple_choice(source)
 
 
 def scores_size(size: Callable[[Any], Size], *, source: Source, chats: Table[Chat], field: str) -> Size:

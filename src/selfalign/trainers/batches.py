@@ -101,14 +101,24 @@ def length(example: Example) -> int:
     return max(len(sequence.ids) for sequence in sides(example))
 
 
-def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
-    """The order in which an epoch sees `count` examples: the same for the same seed and epoch, on any machine."""
+def order_seed(order: TrainingOrder) -> int | None:
+    """What the order of the examples depends on; None where it is the one they are given in."""
+    return order.seed if order.optimisation.order == "shuffled" else None
+
+
+def epoch_order(count: int, *, seed: int | None, epoch: int) -> list[int]:
+    """The order in which an epoch sees `count` examples: the same for the same seed and epoch, on any machine.
+
+    Without a seed they are seen as they are given, in every epoch.
+    """
     order = list(range(count))
+    if seed is None:
+        return order
     random.Random(seed_of("epoch order", seed, epoch)).shuffle(order)
     return order
 
 
-def global_batch(step: int, *, count: int, batch_size: int, seed: int) -> list[int]:
+def global_batch(step: int, *, count: int, batch_size: int, seed: int | None) -> list[int]:
     """Which examples optimiser step `step` (from 0) learns from; the last batch of an epoch may be smaller."""
     epoch, batch = divmod(step, -(-count // batch_size))
     return epoch_order(count, seed=seed, epoch=epoch)[batch * batch_size : (batch + 1) * batch_size]

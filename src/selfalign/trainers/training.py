@@ -26,6 +26,7 @@ from selfalign.trainers.batches import (
     collate,
     global_batch,
     micro_batches,
+    order_seed,
     sides,
 )
 from selfalign.trainers.checkpoint import Checkpoint
@@ -106,7 +107,7 @@ class Training:
     def batch(self, number: int) -> list[Example]:
         """The examples of the optimiser step after `number` others."""
         chosen = global_batch(
-            number, count=len(self.examples), batch_size=self.order.optimisation.batch_size, seed=self.order.seed
+            number, count=len(self.examples), batch_size=self.order.optimisation.batch_size, seed=order_seed(self.order)
         )
         return [self.examples[index] for index in chosen]
 

@@ -20,7 +20,7 @@ import torch
 from selfalign.errors import EngineError
 from selfalign.ports import Advance, Step, Tokenizer, TrainingOrder, unheard
 from selfalign.trainers import lora
-from selfalign.trainers.batches import Example, checked, collate, epoch_order, global_batch, sides
+from selfalign.trainers.batches import Example, checked, collate, epoch_order, global_batch, order_seed, sides
 from selfalign.trainers.model_folder import existing, open_model, open_tokenizer, write_model
 from selfalign.trainers.schedule import learning_rate, steps_to_train
 from selfalign.trainers.training import not_finite, optimiser
@@ -193,7 +193,7 @@ class Collator:
 class EpochOrder(torch.utils.data.Sampler[int]):
     """Our order of every epoch, as a sampler."""
 
-    def __init__(self, count: int, *, seed: int) -> None:
+    def __init__(self, count: int, *, seed: int | None) -> None:
         self.count, self.seed, self.epoch = count, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -218,7 +218,7 @@ def ours_over(trainer: Any, order: TrainingOrder, count: int) -> Any:
             return dataset  # reference log-probabilities come with the examples
 
         def _get_train_sampler(self, *given: Any, **named: Any) -> Any:
-            return EpochOrder(count, seed=order.seed)
+            return EpochOrder(count, seed=order_seed(order))
 
         def create_optimizer(self, *given: Any, **named: Any) -> Any:
             learned = [weight for weight in self.model.parameters() if weight.requires_grad]
@@ -251,7 +251,7 @@ class Listener:
         rows = [
             self.examples[index]
             for index in global_batch(
-                number, count=len(self.examples), batch_size=settings.batch_size, seed=self.order.seed
+                number, count=len(self.examples), batch_size=settings.batch_size, seed=order_seed(self.order)
             )
         ]
         loss, norm = float(logs["loss"]), float(logs["grad_norm"])
