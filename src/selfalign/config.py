@@ -209,7 +209,9 @@ def keep_clean(found: Any) -> None:
     if "clean_of" not in type(found.method).model_fields or "clean_of" in found.method.model_fields_set:
         return
     splits = [split for split in (found.evaluate.dev, found.evaluate.test) if split is not None]
-    measured_with = (source for split in splits for source in (split.held_out, split.instructions))
+    measured_with = (
+        source for split in splits for source in (split.held_out, split.instructions, *split.multiple_choice)
+    )
     found.method.clean_of = tuple(source for source in measured_with if source is not None)
 
 
@@ -229,6 +231,8 @@ def check_together(recipe: Recipe, found: Any, where: str) -> None:
     measured = {"nll", "repetition", "near_duplicate", "unfinished", *found.evaluate.dev.checks}
     if found.evaluate.dev.instructions is not None:
         measured |= {"instructions", "instructions_loose"}
+    if found.evaluate.dev.multiple_choice:
+        measured |= {"mc1", "mc2"}
     metric = recipe.stop.metric
     if metric not in measured:
         known = "is unknown"

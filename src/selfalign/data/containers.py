@@ -38,10 +38,10 @@ def jsonl_rows(file: BinaryIO) -> Numbered:
 
 
 def json_rows(file: BinaryIO, *, ref: str) -> Numbered:
-    """The objects of one JSON list, numbered from 1.
+    """The objects of one JSON list, numbered from 1; the list may be the `examples` of an object (BIG-bench).
 
     Raises:
-        RecipeError: the file is not one JSON list.
+        RecipeError: the file holds no such list.
     """
     content = file.read().removeprefix(BYTE_ORDER_MARK)
     try:
@@ -49,6 +49,8 @@ def json_rows(file: BinaryIO, *, ref: str) -> Numbered:
     except Misfit as misfit:
         hint = "; if it holds one object a line, name it .jsonl" if content.lstrip().startswith(b"{") else ""
         raise RecipeError(f"{ref}: {misfit}{hint}") from None
+    if isinstance(value, Mapping) and isinstance(value.get("examples"), list):
+        value = value["examples"]
     if not isinstance(value, list):
         raise RecipeError(f"{ref}: must be one list of objects, not {shown(value)}; write [ … ], or .jsonl lines")
     for number, row in enumerate(value, 1):

@@ -165,7 +165,7 @@ class Format(NamedTuple):
 
     keys: frozenset[str]
     written: str
-    read: Callable[[Row], Reading]
+    read: Callable[[Row], Any]
 
 
 def known_format(written: str, keys: str, read: Callable[[Row], Reading]) -> Format:

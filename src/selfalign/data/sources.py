@@ -194,7 +194,10 @@ def read_demonstrations(source: Source) -> Iterator[Demonstration]:
 
 
 def read_multiple_choice(source: Source) -> Iterator[MultipleChoice]:
-    """The multiple-choice items of a source; those that name no category have the file's stem. Raises as `read_chats`."""
+    """The multiple-choice items of a source; the category of those that name none is the file's stem.
+
+    Raises as `read_chats`.
+    """
     stem = source.format.partition(":")[2]
     return converted(
         source,

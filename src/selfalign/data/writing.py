@@ -105,7 +105,10 @@ def raw_rows(source: Source) -> tuple[bytes, Iterator[Raw]]:
         return b"", (Raw(place, as_line(row)) for place, row in containers.hub_rows(source.ref))
     path, split = path_and_split(source)
     if kind == "json":
-        return b"", json_objects(containers.decoded(path.read_bytes().removeprefix(containers.BYTE_ORDER_MARK)))
+        content = containers.decoded(path.read_bytes().removeprefix(containers.BYTE_ORDER_MARK))
+        if not content.lstrip().startswith("["):
+            raise RecipeError(f"{source.ref}: rows can only be taken out of a list: write its 'examples' as one")
+        return b"", json_objects(content)
     if kind == "csv":
         return csv_records(path)
     return b"", jsonl_lines(path, split=split)

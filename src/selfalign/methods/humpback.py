@@ -26,6 +26,7 @@ from selfalign.types import (
     Instruction,
     Lora,
     Model,
+    MultipleChoice,
     Optimisation,
     Rendering,
     Round,

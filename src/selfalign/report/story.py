@@ -26,7 +26,7 @@ from selfalign.report.table import (
     unit_of,
     verdict,
 )
-from selfalign.stages.evaluate import METRICS
+from selfalign.stages.evaluate import metric_named
 
 SYMBOLS = {"better": "✓", "worse": "✗", "no clear change": "≈", "higher": "↑", "lower": "↓"}
 
@@ -161,8 +161,8 @@ def charts(evidence: Evidence, metric: str) -> list[Chart]:
     return [
         Chart(
             metric=name,
-            direction=DIRECTIONS[METRICS[name].better],
-            says=METRICS[name].says,
+            direction=DIRECTIONS[metric_named(name).better],
+            says=metric_named(name).says,
             svg=rounds_chart(
                 [
                     Series(name=split, points=tuple(point(name, of_round[split][name]["mean"]) for of_round in scores))
@@ -182,7 +182,7 @@ def charts(evidence: Evidence, metric: str) -> list[Chart]:
 
 def point(name: str, mean: Any) -> Point:
     """A mean with its interval, in the unit the axis shows."""
-    scale = 100 if METRICS[name].share else 1
+    scale = 100 if metric_named(name).share else 1
     values = [scale * float("nan" if value is None else value) for value in mean[:3]]
     return values[0], values[1], values[2]
 
@@ -193,7 +193,7 @@ def metric_rows(evidence: Evidence, split: str, metric: str) -> list[MetricRow]:
     return [
         MetricRow(
             metric=name,
-            direction=DIRECTIONS[METRICS[name].better],
+            direction=DIRECTIONS[metric_named(name).better],
             items=int(evidence.rounds[0]["scores"][split][name]["mean"][3]),
             cells=tuple(
                 cell(name, event["scores"][split][name], labels[:place]) for place, event in enumerate(evidence.rounds)

@@ -14,13 +14,15 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from selfalign.stages.evaluate import METRICS
+from selfalign.stages.evaluate import METRICS, OF_CATEGORY, metric_named
 
 FIRST = (
     "nll",
     "house_style",
     "exact_match",
     "instructions",
+    "mc1",
+    "mc2",
     "prefers_human",
     "answer_words",
     "near_duplicate",
@@ -28,20 +30,27 @@ FIRST = (
 )
 DIGITS = {"answer_words": 1}
 MOST_DIGITS = 3
+# Of more categories each has few items: they are in `metrics.jsonl`, not in a table.
+MOST_CATEGORIES = 8
 UNITS = {"nll": "nats per token", "answer_words": "words"}
 HINTS = {"lower": " ↓", "higher": " ↑", None: ""}
 Rounds = Sequence[Mapping[str, Any]]
 
 
 def metrics_of(rounds: Rounds, split: str) -> list[str]:
-    """The metrics measured on a split, the telling ones first."""
+    """The metrics measured on a split, the telling ones first, each with its categories unless they are many."""
     measured = rounds[0]["scores"].get(split, {})
-    return [name for name in dict.fromkeys((*FIRST, *METRICS)) if name in measured and name in METRICS]
+    names = []
+    for whole in dict.fromkeys((*FIRST, *METRICS)):
+        if whole in measured:
+            parts = sorted(name for name in measured if name.startswith(whole + OF_CATEGORY))
+            names += [whole, *(parts if len(parts) <= MOST_CATEGORIES else ())]
+    return names
 
 
 def unit_of(name: str) -> str:
     """What a metric is counted in; empty where it is a bare number."""
-    return "%" if METRICS[name].share else UNITS.get(name, "")
+    return "%" if metric_named(name).share else UNITS.get(name, "")
 
 
 def signed(value: float, digits: int) -> str:
@@ -54,7 +63,7 @@ def number(name: str, value: float) -> str:
     if not math.isfinite(value):
         return "–"
     digits = DIGITS.get(name, MOST_DIGITS) if abs(value) < 1000 else 0
-    text = f"{100 * value:.1f} %" if METRICS[name].share else f"{value:,.{digits}f}"
+    text = f"{100 * value:.1f} %" if metric_named(name).share else f"{value:,.{digits}f}"
     return text.replace("-", "−")
 
 
@@ -62,7 +71,7 @@ def change(name: str, interval: Sequence[float]) -> str:
     """A change with its 95 % interval, in the metric's unit (percentage points for shares)."""
     if not all(map(math.isfinite, interval[:3])):
         return "–"
-    scale, digits = (100, 1) if METRICS[name].share else (1, DIGITS.get(name, MOST_DIGITS))
+    scale, digits = (100, 1) if metric_named(name).share else (1, DIGITS.get(name, MOST_DIGITS))
     mean, low, high = (signed(scale * value, digits) for value in interval[:3])
     return f"{mean} [{low}, {high}]"
 
@@ -72,10 +81,10 @@ def verdict(name: str, interval: Sequence[float]) -> str:
     _, low, high, items = interval[:4]
     if items < 2 or not (low > 0 or high < 0):  # the second also where an end is no number
         return "no clear change"
-    digits = DIGITS.get(name, MOST_DIGITS) + (2 if METRICS[name].share else 0)
+    digits = DIGITS.get(name, MOST_DIGITS) + (2 if metric_named(name).share else 0)
     if not (round(low, digits) or round(high, digits)):  # too small to print is too small to claim
         return "no clear change"
-    better = METRICS[name].better
+    better = metric_named(name).better
     if better is None:
         return "higher" if low > 0 else "lower"
     return "better" if (low > 0) == (better == "higher") else "worse"
@@ -100,7 +109,7 @@ def rounds_table(rounds: Rounds, split: str) -> RichTable:
             if score["against_base"] is not None:
                 cell.append("\n" + change(name, score["against_base"]), COLOURS[verdict(name, score["against_base"])])
             cells.append(cell)
-        hint = HINTS[METRICS[name].better]
+        hint = HINTS[metric_named(name).better]
         table.add_row(f"{name}{hint}\n[dim]{rounds[0]['scores'][split][name]['mean'][3]} items[/dim]", *cells)
     return table
 
@@ -114,7 +123,7 @@ def compared(name: str, interval: Sequence[float], other: str) -> str:
     """A paired change in words: `better than the base by +51.7 points, 95 % interval [+40.0, +61.7]`."""
     said = verdict(name, interval)
     words = f"not clearly different from {other}" if said == "no clear change" else f"{said} than {other}"
-    unit = "points" if METRICS[name].share else unit_of(name)
+    unit = "points" if metric_named(name).share else unit_of(name)
     mean, _, ends = change(name, interval).partition(" ")
     if not ends:
         return f"not comparable with {other}"

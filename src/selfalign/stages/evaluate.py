@@ -71,8 +71,9 @@ def metric_named(name: str) -> Metric:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """The data a split measures with: human answers held out from training, prompts a program can verify, and items
-    with options to choose from, several files of which are measured as one.
+    """The data a split measures with: human answers held out from training, prompts a program can verify, choices.
+
+    Several files of multiple-choice items are measured as one.
     """
 
     held_out: Table[Chat]

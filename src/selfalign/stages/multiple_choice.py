@@ -137,9 +137,7 @@ def score_letters(
         yield from in_shards(rows(items), score, size=ITEMS_PER_SHARD)
 
 
-def with_letters(
-    lm: LM, items: Sequence[MultipleChoice], rendering: Rendering, seed: int
-) -> Iterator[OptionScores]:
+def with_letters(lm: LM, items: Sequence[MultipleChoice], rendering: Rendering, seed: int) -> Iterator[OptionScores]:
     """The scores of items that have as many options each."""
     count = len(items[0].options)
     prompts = [listed(item, order) for item in items for order in orders(item, seed)]
@@ -189,9 +187,7 @@ def letters_fit(lm: LM, item: MultipleChoice, rendering: Rendering, seed: int) -
 # ------------------------------------------------------------------------------------------------- results
 
 
-def results_size(
-    size: Callable[[Any], Size], *, items: tuple[Table[MultipleChoice], ...], **_: Any
-) -> Size:
+def results_size(size: Callable[[Any], Size], *, items: tuple[Table[MultipleChoice], ...], **_: Any) -> Size:
     """Two results an item, and a third where items have several categories."""
     return Size(rows=3 * sum(size(table).rows for table in items))
 
@@ -202,7 +198,8 @@ def multiple_choice_results(
 ) -> Iterator[Result]:
     """`mc1`, `mc2` and, where items are of several categories, `mc1:category` of every item; ids as in the tables.
 
-    `reply` is the option of the highest value, or those that share it. An item that was not scored has no values, and the reason.
+    `reply` is the option of the highest value, or those that share it. An item that was not scored has no value, and
+    the reason.
 
     Raises:
         StageError: two items have one id, or not one item was scored.
