@@ -42,6 +42,16 @@ NEEDS: dict[str, dict[str, Any]] = {
         "synthesis": {"target": 12, "shots": 3},
         "assessment": {"reading": "distribution", "threshold": 1, "kept_share": 0.5},
     },
+    "self_align": {
+        "seeds": "embedded:seed-tasks#train#20",
+        "demonstrations": "embedded:seed-tasks#train#8",
+        "principles": "corpus:python-docs#1",
+        "verbose": "corpus:python-docs#1",
+        "probes": "embedded:red-teaming#train#6",
+        "red_teaming": {"topics": 3},
+        "synthesis": {"target": 12, "shots": 3},
+        "shots": {"count": 2},
+    },
     "soft": {
         "prompts": "embedded:house-style#train#20",
         "demonstrations": "embedded:seed-tasks#train#8",
@@ -55,6 +65,7 @@ DATA = {
     "diverse_evol": "pool",
     "humpback": "seeds",
     "i_sheep": "seeds",
+    "self_align": "seeds",
     "soft": "prompts",
 }
 

@@ -26,6 +26,7 @@ from selfalign.types import (
     OptionScores,
     Pair,
     PairScore,
+    Probe,
     Result,
     Score,
     SetMeasure,
@@ -57,6 +58,7 @@ ROWS: dict[type, Any] = {
         OptionScores, id=texts, log_probabilities=some.lists(numbers, max_size=3).map(tuple),
         tokens=some.lists(some.integers(0, 2**40), max_size=3).map(tuple),
     ),
+    Probe: some.builds(Probe, id=texts, kind=texts, topic=texts, question=texts),
     Demonstration: some.builds(Demonstration, id=texts, prompt=prompts, thought=texts, answer=texts),
     AnswerScore: some.builds(
         AnswerScore, id=texts, log_probability=numbers, tokens=some.integers(0, 2**40), cut=some.booleans()

@@ -28,8 +28,14 @@ from pydantic import Field as Bounds
 from selfalign import weights
 from selfalign.data import documents, sources
 from selfalign.stages.corpus import load_documents
-from selfalign.stages.load import load_chats, load_demonstrations, load_instructions, load_multiple_choice
-from selfalign.types import Chat, Demonstration, Instruction, Model, MultipleChoice, Source, Table, Text
+from selfalign.stages.load import (
+    load_chats,
+    load_demonstrations,
+    load_instructions,
+    load_multiple_choice,
+    load_probes,
+)
+from selfalign.types import Chat, Demonstration, Instruction, Model, MultipleChoice, Probe, Source, Table, Text
 
 # What a field's type cannot say. By field name: a name means one thing throughout the package.
 BOUNDS: dict[str, Any] = {
@@ -96,11 +102,14 @@ BOUNDS: dict[str, Any] = {
     "clipped": Bounds(ge=0, lt=1),
     "max_repetition": Bounds(ge=0, le=1),
     "max_overlap": Bounds(gt=0, le=1),
+    "topics": Bounds(ge=1),
 }
 
 
 # Lists that may hold nothing.
-MAY_BE_EMPTY = ("checks", "multiple_choice", "clean_of", "forbidden_words", "rubrics", "principles")
+MAY_BE_EMPTY = (
+    "checks", "multiple_choice", "clean_of", "forbidden_words", "rubrics", "principles", "probes", "identity", "verbose",
+)  # fmt: skip
 
 # In a JSON Schema a reference is a text.
 REFERENCE = WithJsonSchema({"type": "string"})
@@ -218,6 +227,8 @@ def value_of(annotation: Any, value: Any) -> Any:
             return load_instructions(value)
         if row is MultipleChoice:
             return load_multiple_choice(value)
+        if row is Probe:
+            return load_probes(value)
         if row is Demonstration:
             return load_demonstrations(value)
         if MultipleChoice in get_args(row) and sources.offers_options(value):

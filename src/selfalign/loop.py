@@ -33,7 +33,7 @@ class Method(Protocol):
         """The model everything starts from; rounds are compared with it."""
 
     def play(self) -> Iterator[Round | Gathered]:
-        """Endless rounds, each after what it gathered, if that can be looked at; the loop takes as many as told."""
+        """Rounds, each after what it gathered, if that can be looked at; the loop takes as many as told, or as come."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,14 +83,19 @@ def moves(asked: Labelled, method: Method, *, rounds: int, evaluation: Evaluatio
         yield Move(
             BASE, method.base, None, {name: measure(method.base, evaluation, split) for name, split in splits.items()}
         )
-        player, first = method.play(), None
-        for number in range(rounds):
-            asked.round = f"round {number}"
-            while isinstance(played := next(player), Gathered):
+        number, first = 0, None
+        asked.round = "round 0"
+        for played in method.play():
+            if isinstance(played, Gathered):
                 yield look(played, first)
                 first = first or played.kept
+                continue
             measured = {name: measure(played.model, evaluation, split) for name, split in splits.items()}
             yield Move(asked.round, played.model, played, measured)
+            number += 1
+            if number == rounds:
+                return
+            asked.round = f"round {number}"
 
 
 def look(gathered: Gathered, first: Table[Chat] | None) -> Look:
@@ -153,6 +158,8 @@ def play(
             several = "s" if stop.patience > 1 else ""
             stopped = f"no better {stop.metric} on dev for {stop.patience} round{several}"
             break
+    if stopped == ALL_PLAYED and len(labels) <= rounds:
+        stopped = f"the method has {len(labels) - 1} rounds"
     return Outcome(tuple(labels), tuple(models), tuple(scores), best, stopped)
 
 

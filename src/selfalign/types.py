@@ -94,6 +94,16 @@ class MultipleChoice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """A kind of question that is hard to answer well, a topic, and a question of this kind about this topic."""
+
+    id: str
+    kind: str
+    topic: str
+    question: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Text:
     """A piece of writing that answers nothing yet: a document, or a segment of one under its `heading`.
 
@@ -465,6 +475,7 @@ ROW_TYPES: dict[str, type] = {
         Pair,
         Instruction,
         Demonstration,
+        Probe,
         MultipleChoice,
         Text,
         Grade,

@@ -55,7 +55,7 @@ def test_a_plan_lists_exactly_the_calls_a_run_makes(method: str, tmp_path: Path)
 
 # What these make depends on values, and in some methods so does all that follows; a plan says how many rows at most.
 AT_MOST = {"describe_selection"}
-FILTERING = {"humpback", "i_sheep", "soft"}
+FILTERING = {"humpback", "i_sheep", "self_align", "soft"}
 
 
 @every_method
@@ -215,6 +215,7 @@ BESIDE: dict[str, list[dict[str, Any]]] = {
         {"assessment": {"keep_by": "perplexity"}},
         {"assessment": {"keep_by": "density"}},
     ],
+    "self_align": [{"probes": "embedded:red-teaming#train#6", "identity": "embedded:identity#train#4"}],
     "soft": [{"principles": "corpus:python-docs#1"}, {"difficulty": "answer-first"}],
 }
 

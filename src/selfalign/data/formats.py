@@ -24,7 +24,7 @@ from selfalign.data.turns import (
     without_nothing,
 )
 from selfalign.measures.verifiers import check_faults
-from selfalign.types import Chat, Demonstration, Instruction, Message, Pair
+from selfalign.types import Chat, Demonstration, Instruction, Message, Pair, Probe
 
 Row = Mapping[str, Any]
 
@@ -102,6 +102,22 @@ def demonstration_of(row: Row, identifier: str) -> Demonstration:
     assert chat.answer is not None
     thought = text_at(row, "thought") if "thought" in row else ""
     return Demonstration(id=identifier, prompt=chat.prompt, thought=thought.strip(), answer=chat.answer.strip())
+
+
+def probe_of(row: Row, identifier: str) -> Probe:
+    """The `type` (or `kind`), `topic` and `question` of a row.
+
+    Raises:
+        Misfit: one of them is missing, empty or no text.
+    """
+    row = without_nothing(row)
+    fields = {"kind": "type" if "type" in row else "kind", "topic": "topic", "question": "question"}
+    texts = {}
+    for name, key in fields.items():
+        if key not in row or not text_at(row, key).strip():
+            raise Misfit(f"{key!r} is missing or empty: a probe has 'type', 'topic' and 'question'")
+        texts[name] = " ".join(text_at(row, key).split())
+    return Probe(id=identifier, kind=texts["kind"], topic=texts["topic"], question=texts["question"])
 
 
 # -------------------------------------------------------------------------------------------- the formats

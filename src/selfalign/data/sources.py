@@ -25,12 +25,13 @@ from selfalign.data.formats import (
     demonstration_of,
     instruction_of,
     pair_of,
+    probe_of,
     written,
 )
 from selfalign.data.multiple_choice import MULTIPLE_CHOICE_FORMATS, multiple_choice_of
 from selfalign.data.turns import Misfit, text_at
 from selfalign.errors import RecipeError
-from selfalign.types import Chat, Demonstration, Instruction, MultipleChoice, Pair, Source
+from selfalign.types import Chat, Demonstration, Instruction, MultipleChoice, Pair, Probe, Source
 
 DIGEST_BYTES = 16
 MOST_FAULTS = 5
@@ -42,6 +43,9 @@ EMBEDDED: Mapping[str, tuple[str, ...]] = {
     "multiple-choice": ("dev", "test"),
     "grading-gold": ("all",),
     "seed-tasks": ("train",),
+    "demonstrations": ("train",),
+    "red-teaming": ("train",),
+    "identity": ("train",),
 }
 # A branch moves under its name; a commit does not, and a tag is trusted not to.
 MOVING_REVISIONS = ("main", "master", "head")
@@ -204,6 +208,11 @@ def read_multiple_choice(source: Source) -> Iterator[MultipleChoice]:
         lambda row, name: multiple_choice_of(row, name, category=stem),
         formats=MULTIPLE_CHOICE_FORMATS,
     )
+
+
+def read_probes(source: Source) -> Iterator[Probe]:
+    """The probes of a source. Raises as `read_chats`."""
+    return converted(source, probe_of, formats=CHAT_FORMATS)
 
 
 def answered(source: Source) -> bool:

@@ -30,6 +30,9 @@ BABBLE = ("well", "perhaps", "stone", "river", "often", "blue", "seven", "and", 
 ASKS_FOR_SCORE = re.compile(r"Score: .*?(\d+) to (\d+)")
 # How a list of tasks ends that is to be continued.
 ASKS_FOR_TASKS = re.compile(r"(\d+)\. Instruction:\Z")
+# How a list of topics ends that is to be continued, and a request for a question.
+ASKS_FOR_TOPICS = re.compile(r"\nTopics:\n(?:.*\n)*\d+\.\Z")
+ASKS_FOR_QUESTION = re.compile(r"\nQuestion:\Z")
 SYLLABLES = ("ka", "lo", "mi", "ru", "ten", "vas", "pir", "dob", "nu", "sel", "gar", "hin")
 DIMENSIONS = 16
 # How much of an embedding is the model's own sense of a word, at full skill; the rest is the same for every model.
@@ -109,6 +112,10 @@ class ScriptedLM:
             text = self.graded(chat, int(asked[1]), int(asked[2]))
         elif chat.answer is None and chat.prompt and (asked := ASKS_FOR_TASKS.search(chat.prompt[-1].content)):
             text = self.tasks(draw, int(asked[1]))
+        elif chat.answer is None and chat.prompt and ASKS_FOR_TOPICS.search(chat.prompt[-1].content):
+            text = "".join(f" {made_up(draw)}\n{place}." for place in range(3, 7))
+        elif chat.answer is None and chat.prompt and ASKS_FOR_QUESTION.search(chat.prompt[-1].content):
+            text = f" Why does the {' '.join(made_up(draw) for _ in range(5))}?\n"
         elif any(turn.role == "assistant" and "Answer: " in turn.content for turn in chat.prompt):
             # It was shown how to think first, and does so more often with skill.
             shown = draw.random() < (1 + self.script.skill) / 2
@@ -127,7 +134,7 @@ class ScriptedLM:
         """Four tasks in words of its own making, from the middle of the first one on; some lack what makes a task."""
         text = ""
         for place in range(number, number + 4):
-            words = ["".join(draw.choices(SYLLABLES, k=2)) for _ in range(draw.randint(6, 12))]
+            words = [made_up(draw) for _ in range(draw.randint(6, 12))]
             text += f"{place}. Instruction: " if text else " "
             text += " ".join(words)
             if draw.random() < (1 + self.script.skill) / 2:
@@ -238,6 +245,11 @@ class ScriptedLM:
             probability_margin=(1 - doubt) * (1 - 0.5 * spread("margin", *words)),
             entropy=4 * doubt,
         )
+
+
+def made_up(draw: random.Random) -> str:
+    """A word of its own making."""
+    return "".join(draw.choices(SYLLABLES, k=2))
 
 
 def spread(*parts: str) -> float:

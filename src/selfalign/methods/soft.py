@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import ClassVar, Literal
 
 from selfalign.errors import RecipeError
@@ -94,9 +93,7 @@ class Soft:
         model = self.base
         learned: tuple[Table[Chat], ...] = ()
         difficulties = self.difficulties()
-        for t in count():
-            if t >= self.parts:
-                raise RecipeError(f"rounds is more than method.parts, {self.parts}: prompts are split over so many")
+        for t in range(self.parts):
             part = self.part(difficulties, t)
             writer = self.base if self.generator == "base" else model
             written, answers = self.answered(writer, part, seed=self.seed + t)

@@ -7,9 +7,16 @@ from itertools import islice
 from typing import Any
 
 from selfalign.data.numbers import read_numbers
-from selfalign.data.sources import count, read_chats, read_demonstrations, read_instructions, read_multiple_choice
+from selfalign.data.sources import (
+    count,
+    read_chats,
+    read_demonstrations,
+    read_instructions,
+    read_multiple_choice,
+    read_probes,
+)
 from selfalign.stage import Size, stage
-from selfalign.types import Chat, Demonstration, Instruction, Message, MultipleChoice, Score, Source, Table
+from selfalign.types import Chat, Demonstration, Instruction, Message, MultipleChoice, Probe, Score, Source, Table
 from selfalign.work import rows as rows_of
 
 CHARACTERS_PER_TOKEN = 4
@@ -82,6 +89,22 @@ def load_multiple_choice(source: Source) -> Iterator[MultipleChoice]:
         RecipeError: a row fits no known form, or nothing can be chosen in it; names file and line.
     """
     yield from read_multiple_choice(source)
+
+
+def probes_size(size: Callable[[Any], Size], *, source: Source) -> Size:
+    """As many as there are rows; the first are read, so that a plan refuses what is none."""
+    list(islice(read_probes(source), SAMPLED_ROWS))
+    return Size(count(source))
+
+
+@stage(version=1, needs="driver", expect=probes_size)
+def load_probes(source: Source) -> Iterator[Probe]:
+    """A file's kinds of hard questions, each with a topic and a question, in file order.
+
+    Raises:
+        RecipeError: a row lacks one of the three, or repeats an id; names file and line.
+    """
+    yield from read_probes(source)
 
 
 def scores_size(size: Callable[[Any], Size], *, source: Source, chats: Table[Chat], field: str) -> Size:

@@ -9,7 +9,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from selfalign.corpus.words import excerpt
@@ -22,6 +22,7 @@ from selfalign.types import Chat, Demonstration, Message, Table, Text
 from selfalign.work import drop, note, rows
 
 THOUGHT, ANSWER = "Thought:", "Answer:"
+NAME = "{name}"
 ANSWER_LINE = re.compile(r"^[ \t*_]*+answer[*_]*+[ \t]*+[:：][*_ \t]*+", re.IGNORECASE | re.MULTILINE)
 # Signs that what was meant for the model alone, or another turn of a dialogue, stands in an answer.
 LEAK = re.compile(
@@ -157,9 +158,16 @@ def kept_size(size: Callable[[Any], Size], *, written: Table[Chat], prompts: Tab
 
 @stage(version=1, needs="driver", expect=kept_size)
 def without_thoughts(
-    written: Table[Chat], prompts: Table[Chat], demonstrations: Table[Demonstration], *, rules: AnswerRules
+    written: Table[Chat],
+    prompts: Table[Chat],
+    demonstrations: Table[Demonstration],
+    *,
+    rules: AnswerRules,
+    thought_first: bool = True,
 ) -> Iterator[Chat]:
     """The bare prompts with the answers alone: principles, demonstrations and thoughts are gone from what is learned.
+
+    `thought_first`: an answer comes after a thought, under its heading; else the whole reply is the answer.
 
     Raises:
         StageError: no answer is left; says why and shows a reply.
@@ -173,7 +181,7 @@ def without_thoughts(
     kept, first = 0, ""
     for reply in rows(written):
         first = first or (reply.answer or "")
-        fault, answer = judged(reply, rules, shown)
+        fault, answer = judged(reply, rules, shown, thought_first=thought_first)
         if fault:
             refused[fault] += 1
             drop(reply.id, f"refused by {fault}: “{excerpt(reply.answer or '', 80)}”")
@@ -192,12 +200,12 @@ def without_thoughts(
         )
 
 
-def judged(reply: Chat, rules: AnswerRules, shown: Novelty | None) -> tuple[str, str]:
+def judged(reply: Chat, rules: AnswerRules, shown: Novelty | None, *, thought_first: bool) -> tuple[str, str]:
     """The name of the rule a reply breaks, empty when it breaks none, and the answer in it."""
-    parts = ANSWER_LINE.split(reply.answer or "", maxsplit=1)
+    parts = ANSWER_LINE.split(reply.answer or "", maxsplit=1) if thought_first else [reply.answer or ""]
     answer = parts[-1].strip()
     broken = {
-        "no_answer": len(parts) < 2,
+        "no_answer": thought_first and len(parts) < 2,
         "empty": not answer,
         "cut": rules.cut and not reply.finished,
         "leak": LEAK.search(answer) is not None,
@@ -206,3 +214,19 @@ def judged(reply: Chat, rules: AnswerRules, shown: Novelty | None) -> tuple[str,
         "apology": rules.apology and APOLOGY.match(answer) is not None,
     }
     return next((name for name in RULES if broken[name]), ""), answer
+
+
+# ----------------------------------------------------------------------------------------------- identity
+
+
+def named_size(size: Callable[[Any], Size], *, chats: Table[Chat], name: str) -> Size:
+    """As many rows."""
+    return size(chats)
+
+
+@stage(version=1, needs="driver", expect=named_size)
+def named(chats: Table[Chat], *, name: str) -> Iterator[Chat]:
+    """Rows about who the assistant is, with its name where `{name}` stands."""
+    for chat in rows(chats):
+        prompt = tuple(replace(message, content=message.content.replace(NAME, name)) for message in chat.prompt)
+        yield replace(chat, prompt=prompt, answer=(chat.answer or "").replace(NAME, name))
