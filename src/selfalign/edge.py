@@ -108,7 +108,8 @@ BOUNDS: dict[str, Any] = {
 
 # Lists that may hold nothing.
 MAY_BE_EMPTY = (
-    "checks", "multiple_choice", "clean_of", "forbidden_words", "rubrics", "principles", "probes", "identity", "verbose",
+    "checks", "multiple_choice", "clean_of", "forbidden_words", "rubrics", "principles", "probes", "identity",
+    "verbose",
 )  # fmt: skip
 
 # In a JSON Schema a reference is a text.

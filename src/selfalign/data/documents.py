@@ -1,10 +1,10 @@
 """Documents from outside: a reference becomes a pinned `Source`, and a source becomes one `Text` a document.
 
 A reference is a folder of text, Markdown and HTML files, one such file, rows with a `text` (`content`, `markdown`,
-`html`) in JSONL, JSON, CSV, Parquet or a hub set, `corpus:python-docs`, or
-`embedded:principles`; `#500` keeps the first 500. A document that
-cannot be read is refused with its name, not the corpus. What a text is written in stands at the end of its `source`:
-a file's own ending, or `#` and the row's field. One document at a time is held, never all of them.
+`html`) in JSONL, JSON, CSV, Parquet or a hub set, `corpus:python-docs`, or a shipped text (`embedded:principles`,
+`embedded:verbose-prompt`); `#500` keeps the first 500. A document that cannot be read is refused with its name, not the
+corpus. What a text is written in stands at the end of its `source`: a file's own ending, or `#` and the row's field.
+One document at a time is held, never all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENDINGS = ("txt", "rst", "md", "markdown", "html", "htm")
 PAGES = ("html", "htm")
 FIELDS = ("text", "content", "markdown", "html")
 PYTHON_DOCS = "corpus:python-docs"
-PRINCIPLES = "embedded:principles"
+EMBEDDED_TEXTS = {"embedded:principles": "principles.txt", "embedded:verbose-prompt": "verbose_prompt.txt"}
 LARGEST_BYTES = 20_000_000
 SAMPLED_ROWS = 100
 BYTES_AT_ONCE = 1 << 20
@@ -50,8 +50,8 @@ def pinned_documents(ref: str, *, limit: int | None = None) -> Source:
         place, count = sliced[1], min(int(sliced[2]), limit if limit is not None else int(sliced[2]))
     if count is not None and count < 1:
         raise RecipeError(f"{ref}: a limit of {count} documents leaves nothing: use 1 or more")
-    if place == PRINCIPLES:
-        path = principles_path()
+    if place in EMBEDDED_TEXTS:
+        path = path_of(place)
         return Source(place, sources.digest_of(path, ref=place), format=f"file:{path.name}", limit=count)
     if place.startswith("corpus:"):
         if place != PYTHON_DOCS:
@@ -67,9 +67,10 @@ def pinned_documents(ref: str, *, limit: int | None = None) -> Source:
         raise RecipeError(f"{ref!r}: names no readable file or folder: {error}") from error
 
 
-def principles_path() -> Path:
-    """Where the shipped principles lie."""
-    return Path(__file__).parents[1] / "embedded" / "principles.txt"
+def path_of(place: str) -> Path:
+    """Where a document lies, or one of the shipped texts."""
+    shipped = EMBEDDED_TEXTS.get(place)
+    return Path(__file__).parents[1] / "embedded" / shipped if shipped else Path(place).expanduser()
 
 
 def is_there(ref: str) -> bool:
@@ -162,7 +163,7 @@ def read_documents(source: Source, *, refuse: Refuse) -> Iterator[Text]:
     elif source.format == "folder":
         yield from folder_documents(source, refuse)
     elif source.format.startswith("file:"):
-        path = principles_path() if source.ref == PRINCIPLES else Path(source.ref).expanduser()
+        path = path_of(source.ref)
         if digest_of_file(path) != source.digest:
             raise RecipeError(f"{source.ref}: the file changed after it was pinned: start again with the same command")
         yield from usable(path.name, partial(page_of, path, path.name), refuse)
@@ -292,7 +293,7 @@ def expected(source: Source) -> tuple[int, int]:
         folder = Path(source.ref).expanduser()
         sizes = [(folder / name).stat().st_size for name in document_files(folder)[: source.limit]]
     elif source.format.startswith("file:"):
-        sizes = [Path(source.ref).expanduser().stat().st_size]
+        sizes = [path_of(source.ref).stat().st_size]
     else:
         first = islice(row_documents(source, lambda *_: None), min(SAMPLED_ROWS, source.limit or SAMPLED_ROWS))
         sample = [len(text.text) for text in first]

@@ -72,8 +72,8 @@ def invent_topics(
         StageError: for some kind the model thinks of none; names it and shows what it wrote instead.
     """
     kinds: dict[str, Topics] = {}
-    for one in rows(probes):
-        kinds.setdefault(one.kind, Topics(one.kind)).known.append(one.topic)
+    for probe in rows(probes):
+        kinds.setdefault(probe.kind, Topics(probe.kind)).known.append(probe.topic)
     with serving(model) as lm:
 
         def ask(shard: list[Chat]) -> Iterable[Probe]:
