@@ -80,7 +80,7 @@ def of_options(row: Row) -> Item:
 
 def of_query(row: Row) -> Item:
     """`query`, `choices` and `gold`, the place of the right one, as evaluation harnesses write them."""
-    return Item(asked(text_at(row, "query"), "query"), placed(texts_at(row, "choices"), row["gold"], "gold"))
+    return Item(asked(text_at(row, "query"), "query"), once(placed(texts_at(row, "choices"), row["gold"], "gold")))
 
 
 def of_targets(row: Row) -> Item:
@@ -164,6 +164,8 @@ def texts_at(row: Row, name: str) -> tuple[str, ...]:
 def placed(options: tuple[str, ...], right: Any, name: str) -> Labelled:
     """Options of which the right ones are given by their places."""
     places = right if isinstance(right, list) else [right]
+    if not options:
+        return Labelled((), ())
     for place in places:
         if type(place) is not int:
             raise Misfit(f"{name!r} must be the place of an option, or a list of places, not {shown(right)}")
@@ -187,7 +189,13 @@ def labels_at(row: Row, name: str) -> Labelled:
         # Where rows of one Parquet file have different options, each has all of them, most without a label.
         given = without_nothing(value)
         options, labels = texts_at({name: list(given)}, name), list(given.values())
-    return Labelled(options, right_of(labels, name))
+    return once(Labelled(options, right_of(labels, name)))
+
+
+def once(labelled: Labelled) -> Labelled:
+    """The same without options that repeat one that is as right or wrong, as some rows of published sets do."""
+    pairs = list(dict.fromkeys((option, place in labelled.right) for place, option in enumerate(labelled.options)))
+    return Labelled(tuple(option for option, _ in pairs), tuple(place for place, (_, true) in enumerate(pairs) if true))
 
 
 def right_of(labels: Sequence[Any], name: str) -> tuple[int, ...]:
