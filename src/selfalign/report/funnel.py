@@ -37,11 +37,25 @@ NAMES = {
     "mostly_read": "grades, enough of them read",
     "kept_by_grade": "kept by grade",
     "tagged": "tagged",
+    "invent": "invented tasks",
+    "invent_topics": "topics of hard questions",
+    "ask_about_topics": "asked for a question each",
+    "read_questions": "invented hard questions",
+    "shuffled_together": "tasks and questions, mixed",
+    "sound_answers": "answers that break no rule",
+    "lowest_grade": "the lowest grade of each",
+    "whole_pairs": "each pair as one text",
+    "kept_by_perplexity": "kept by perplexity",
+    "one_of_each_cluster": "one of each cluster",
+    "part_of": "prompts of the round",
+    "principled_prompts": "prompts after principles and demonstrations",
+    "without_thoughts": "bare answers",
+    "named": "about the assistant",
 }
 # Rows a model may learn from; choices, scores and grades are about such rows.
 DATA = ("Chat", "Pair", "Text")
 # What a table is only compared with gives it no rows.
-COMPARED_WITH = ("against",)
+COMPARED_WITH = ("against", "known")
 # A note that repeats the number of rows.
 COUNTED_ALREADY = ("kept",)
 LONGEST_TAG = 60

@@ -17,8 +17,20 @@ from selfalign.measures.verifiers import verified, verified_loosely
 from selfalign.stage import Size, stage
 from selfalign.stages.generate import generate
 from selfalign.stages.multiple_choice import ChoiceForm, chosen
+from selfalign.stages.rate import uncertainties
 from selfalign.stages.score import score_answers
-from selfalign.types import AnswerScore, Chat, Instruction, Model, MultipleChoice, Rendering, Result, Sampling, Table
+from selfalign.types import (
+    AnswerScore,
+    Chat,
+    Instruction,
+    Model,
+    MultipleChoice,
+    Rendering,
+    Result,
+    Sampling,
+    Table,
+    Uncertainty,
+)
 from selfalign.work import rows
 
 Check = Literal["house_style", "exact_match"]
@@ -54,6 +66,7 @@ METRICS: dict[str, Metric] = {
         Metric("distinct_2", None, "different word pairs among all word pairs of all answers", True),
         Metric("near_duplicate", "lower", "answers that nearly repeat an earlier one", True),
         Metric("unfinished", "lower", "answers cut by the token limit", True),
+        Metric("entropy", None, "entropy of the next token at every place of the human answers, nats"),
     )
 }
 
@@ -88,7 +101,8 @@ class Evaluation:
 
     Answers are sampled at temperature 1 so that a model's own answers are typical of it; instructions are greedy.
     `multiple_choice_form`: options are scored as answers, by their log-probability (its sum, or its mean per token),
-    or listed in the prompt under letters.
+    or listed in the prompt under letters. `entropy`: how unsure each model is of the same fixed texts, which shows the
+    sharpening that learning from oneself brings (SOFT); one more pass over the held-out rows.
     """
 
     dev: Split
@@ -96,6 +110,7 @@ class Evaluation:
     sampling: Sampling = Sampling(max_new_tokens=128, temperature=1.0)
     instruction_sampling: Sampling = Sampling(max_new_tokens=128, temperature=0.0)
     multiple_choice_form: ChoiceForm = "answers"
+    entropy: bool = False
     rendering: Rendering = Rendering()
     seed: int = 0
 
@@ -130,6 +145,8 @@ def measure(model: Model, evaluation: Evaluation, split: Split) -> Measured:
     if split.multiple_choice:
         form = evaluation.multiple_choice_form
         results.append(chosen(model, split.multiple_choice, form=form, rendering=rendering, seed=seed))
+    if evaluation.entropy:
+        results.append(entropy_results(uncertainties(model, split.held_out, rendering=rendering, over="answer")))
     return Measured(tuple(results), answers)
 
 
@@ -152,6 +169,18 @@ def likelihood_results(*, human: Table[AnswerScore], own: Table[AnswerScore]) ->
             continue
         preferred = one.log_probability / one.tokens > other.log_probability / other.tokens
         yield Result(id=one.id, suite="prefers_human", value=float(preferred))
+
+
+def entropy_size(size: Callable[[Any], Size], *, rated: Table[Uncertainty]) -> Size:
+    """One result an item."""
+    return Size(rows=size(rated).rows)
+
+
+@stage(version=1, needs="driver", expect=entropy_size)
+def entropy_results(rated: Table[Uncertainty]) -> Iterator[Result]:
+    """The mean entropy of the next token at the places of each human answer."""
+    for one in rows(rated):
+        yield Result(id=one.id, suite="entropy", value=one.entropy)
 
 
 def answers_size(
