@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import canned
 from planting import planted_chats
-from selfalign.engines.scripted import Script, ScriptedLM
 from selfalign.errors import StageError
-from selfalign.executors.local import Here
-from selfalign.ports import Advance, Continuation, unheard
-from selfalign.run import Run
-from selfalign.stage import asking
+from selfalign.ports import Continuation
 from selfalign.stages.invent import Synthesis, invent
-from selfalign.store import Store
 from selfalign.synthesis.task_filters import TaskFilter
 from selfalign.synthesis.task_list import NO_INPUT, Task, task_of
-from selfalign.trainers.scripted import ScriptedTrainer
-from selfalign.types import Chat, Message, Model, Rendering, Sampling, Table
+from selfalign.types import Chat, Message, Rendering, Table
 
 WORDS = tuple(f"{one}{other}" for one in ("ka", "lo", "mi", "ru", "te") for other in ("bor", "dan", "fil", "gum"))
 PLAIN = Rendering(prompt="continued")
-
-
-@dataclass(frozen=True)
-class Writer(ScriptedLM):
-    """Continues every list with the same text, or, where `text` is empty, with tasks drawn from its stream."""
-
-    text: str = ""
-    finished: bool = True
-
-    def generate(
-        self,
-        prompts: Sequence[Chat],
-        *,
-        sampling: Sampling,
-        rendering: Rendering,
-        seeds: Sequence[int],
-        advance: Advance = unheard,
-    ) -> list[Continuation]:
-        return [Continuation(self.text or drawn(seed), self.finished, tokens=9) for seed in seeds]
 
 
 def drawn(seed: int) -> str:
@@ -55,19 +29,6 @@ def drawn(seed: int) -> str:
     place = draw.randrange(6)
     often = f"Say {WORDS[place]} {WORDS[place + 6]} {WORDS[place + 12]}."
     return f" {fresh}\n3. Input:\n{NO_INPUT}\n###\n4. Instruction: {often}\n4. Input:\n{NO_INPUT}\n###\n"
-
-
-@dataclass(frozen=True)
-class Writers:
-    """Opens one writer."""
-
-    lm: Writer
-
-    @contextmanager
-    def open(self, model: Model, folder: Path | None) -> Iterator[ScriptedLM]:
-        yield self.lm
-
-    def release(self) -> None: ...
 
 
 def chats(*tasks: Task, name: str = "seed") -> tuple[Chat, ...]:
@@ -80,13 +41,11 @@ def chats(*tasks: Task, name: str = "seed") -> tuple[Chat, ...]:
 SEEDS = chats(Task("Name a river in Asia."), Task("Add up these numbers.", "2, 3"), Task("Spell the word for 7."))
 
 
-class Bench:
-    """A store and a model that writes what it is told to."""
+class Bench(canned.Bench):
+    """Continues every list with the same text, or, where there is none, with tasks drawn from its stream."""
 
     def __init__(self, folder: Path, text: str = "", *, finished: bool = True) -> None:
-        engine = Writers(Writer(Script(name="it", skill=1.0), text, finished))
-        self.run = Run(Store(folder / "store"), Here(), engine, ScriptedTrainer(), ())
-        self.store = self.run.store
+        super().__init__(folder, lambda chat, seed: Continuation(text or drawn(seed), finished, tokens=9))
 
     def invented(
         self,
@@ -98,24 +57,12 @@ class Bench:
         **synthesis: Any,
     ) -> Table[Chat]:
         wanted = replace(Synthesis(target=10, shots=2, request="", max_barren_prompts=5), **synthesis)
-        with asking(self.run):
-            return invent(
-                Model("scripted:it"), planted_chats(seeds), known, synthesis=wanted, rendering=rendering, seed=seed
-            )
-
-    def planted(self, rows: tuple[Chat, ...]) -> Table[Chat]:
-        with asking(self.run):
-            return planted_chats(rows)
+        return self.asked(
+            lambda: invent(canned.WRITER, planted_chats(seeds), known, synthesis=wanted, rendering=rendering, seed=seed)
+        )
 
     def tasks(self, table: Table[Chat]) -> list[Task]:
         return [task_of(row.prompt[-1].content) for row in self.store.rows(table.key)]
-
-    def notes(self, table: Table[Chat]) -> dict[str, Any]:
-        notes: dict[str, Any] = self.store.record(table.key)["notes"]
-        return notes
-
-    def reasons(self, table: Table[Chat]) -> list[str]:
-        return [row.reason for row in self.store.dropped(table.key)]
 
 
 @pytest.mark.parametrize("target", [1, 7, 40])
