@@ -124,7 +124,7 @@ def test_a_model_without_tasks_stops_and_shows_three_replies(tmp_path: Path) -> 
         bench.invented(max_barren_prompts=4)
     message = str(caught.value)
     assert "continued 4 lists of tasks and invented none that can be used" in message
-    assert "4: it has several lines and no input" in message
+    assert "4: it has no input, and nothing tells where its instruction ends" in message
     assert message.count("I would rather not") == 3
     assert "\x1b" not in message
     assert "remedy: " in message

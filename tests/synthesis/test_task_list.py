@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from selfalign.synthesis.task_list import (
     CUT,
+    EMPTY_INPUT,
     NO_FIELD,
     NO_INSTRUCTION,
     OTHER_NUMBER,
-    REPEATED_FIELD,
     REQUEST,
+    WITHIN,
     Task,
     Unreadable,
     read_tasks,
@@ -80,8 +81,16 @@ FAULTY = {
     NO_INSTRUCTION: "\n3. Input:\nred, blue\n###\n",
     NO_FIELD: " Write a poem.\nRoses are red,\nviolets are blue.\n###\n",
     OTHER_NUMBER: " Add these.\n5. Input:\n2, 3\n###\n",
-    REPEATED_FIELD: " Add these.\n3. Input:\n2, 3\n3. Input:\n4\n###\n",
 }
+WITHIN_CASES = (
+    " Add these.\n3. Input:\n2, 3\n3. Input:\n4\n###\n",
+    " Name the animal.\n3. Input:\nword: cat\nOutput: feline\nword: dog\n###\n",
+    " Say who speaks.\n3. Input:\nUser: hi\nInput: hello\n###\n",
+    " Add these.\n3. Input:\n2, 3\n### Task 4\nWrite a poem.\n###\n",
+    " Add these.\n3. Input:\n2, 3\n##\n4. Write a poem\n###\n",
+    " Add these.\n3. Input:\n2, 3\nInstruction: Write a poem.\nInput: none\n###\n",
+    " Square it.\n3. Output:\nInput: 5\nprints 25\n###\n",
+)
 
 
 @pytest.mark.parametrize("why", FAULTY)
@@ -89,6 +98,37 @@ def test_a_piece_that_is_no_whole_task_says_why(why: str) -> None:
     (piece,) = read(FAULTY[why])
     assert isinstance(piece, Unreadable)
     assert piece.why == why
+
+
+@pytest.mark.parametrize("text", WITHIN_CASES)
+def test_what_could_be_another_field_or_task_makes_a_task_unreadable_never_shorter(text: str) -> None:
+    assert read(text)
+    assert all(isinstance(piece, Unreadable) and piece.why == WITHIN for piece in read(text))
+
+
+def test_rules_and_comments_within_an_input_belong_to_it() -> None:
+    letter = "Dear Ann,\n---\nPS: bring the keys."
+    table = "Name Age\n=====\nAnn 30"
+    code = "def f(x):\n    return 2 * x\n# Output: 6\nprint(f(3))"
+    for material in (letter, table, code):
+        assert read(f" Shorten it.\n3. Input:\n{material}\n###\n") == [Task("Shorten it.", material)]
+    ruled = f" Shorten it.\n3. Input:\n{letter}\n---\n4. Instruction: Add.\n4. Input:\n2\n###"
+    assert read(ruled) == [Task("Shorten it.", letter), Task("Add.", "2")]
+    assert read(f" Shorten it.\n3. Input:\n{letter}", finished=False) == [Unreadable(f"Shorten it.\n{letter}", CUT)]
+
+
+def test_an_input_that_is_announced_and_missing_is_no_input_of_none() -> None:
+    (piece, *_) = read(" Correct the spelling.\n3. Input:\n###\n")
+    assert isinstance(piece, Unreadable)
+    assert piece.why == EMPTY_INPUT
+    assert read(" Give a synonym.\n3. Input:\nempty\n###\n") == [Task("Give a synonym.", "empty")]
+
+
+@pytest.mark.parametrize(
+    "prose", [" I'm sorry, I can't continue this list.", "Sure, here are more:\n\n1. Instruction: Go"]
+)
+def test_prose_is_no_task(prose: str) -> None:
+    assert all(isinstance(piece, Unreadable) for piece in read(prose))
 
 
 def test_the_last_task_of_a_cut_text_is_none() -> None:
@@ -102,13 +142,31 @@ def test_the_last_task_of_a_cut_text_is_none() -> None:
     assert read(" Add.\n3. Input:\n2, 3", finished=True) == [Task("Add.", "2, 3")], "the text ended by itself"
 
 
-@given(st.text(alphabet=" \n#.:12345Instrucoupa<>*-", max_size=400), st.booleans())
+PLANTED = [Task("Name a metal."), SORT, Task("Add.", "2\n3"), Task("Turn it round.", "1. one\n2. two")]
+PIECES = st.sampled_from(
+    ["3. Input:\n", "Input: ", "4. Instruction: ", "Instruction: Go.", "###\n", "---\n", "Output: ", "3. Output:\n",
+     "# Input: 3", "\n", " some words", "2, 3", "\n\n", "**", "7. Input: none\n", "<noinput>", "Sure:"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=14).map("".join), st.booleans())
 def test_no_text_breaks_the_reader_or_makes_half_a_task(text: str, finished: bool) -> None:
     for piece in read(text, finished=finished):
         if isinstance(piece, Task):
             assert piece.instruction.strip() == piece.instruction != ""
             assert "\n\n" not in piece.instruction
             assert task_of(piece.prompt) == piece
+
+
+@given(st.lists(st.sampled_from(PLANTED), min_size=1, max_size=4), st.integers(0, 400))
+def test_a_text_that_is_cut_anywhere_gives_whole_tasks_of_it_alone(tasks: list[Task], length: int) -> None:
+    lines = [f" {tasks[0].instruction}\n3. Input:\n{tasks[0].input or '<noinput>'}\n###\n"]
+    for number, task in enumerate(tasks[1:], 4):
+        lines.append(f"{number}. Instruction: {task.instruction}\n{number}. Input:\n{task.input or '<noinput>'}\n###\n")
+    whole = "".join(lines)
+    assert read(whole) == tasks
+    found = [piece for piece in read(whole[:length], finished=False) if isinstance(piece, Task)]
+    assert found == tasks[: len(found)]
 
 
 def test_reading_is_linear_in_the_length() -> None:
@@ -119,5 +177,19 @@ def test_reading_is_linear_in_the_length() -> None:
         read(text)
         return time.perf_counter() - begun
 
-    for hostile in ("\n", "# ", "###\n", "3. Instruction:", "\n \n", "*_", "3. Input:\n", "-" * 3 + "\n"):
-        assert seconds(hostile * 20_000) < 2.0, hostile
+    for hostile in (
+        "\n",
+        "# ",
+        "###\n",
+        "3. Instruction:",
+        "\n \n",
+        "*_",
+        "3. Input:\n",
+        "---\n",
+        "4. ",
+        "## 4\n",
+        "#",
+    ):
+        for frame in ("{}", " Add.\n3. Input:\n{}\n###\n"):
+            short, long = (min(seconds(frame.format(hostile * times)) for _ in range(3)) for times in (4_000, 32_000))
+            assert long < 30 * short + 0.05, (hostile, frame)
