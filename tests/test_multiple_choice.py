@@ -241,8 +241,7 @@ def test_shuffling_makes_no_difference_where_options_are_answers(desk: Desk, for
     assert len(set(values["mc1"].values())) == len(set(values["mc2"].values())) == 1
     scores = [row for table in desk.scored for row in desk.run.store.rows(table.key)]
     assert [
-        {text: value for text, value in zip(order, row.log_probabilities, strict=True)}
-        for order, row in zip(orders, scores, strict=True)
+        dict(zip(order, row.log_probabilities, strict=True)) for order, row in zip(orders, scores, strict=True)
     ] == [{text: desk.lm.likes(text) for text in options}] * len(orders)
 
 
@@ -260,8 +259,8 @@ def test_what_is_too_long_is_dropped_and_counted_and_has_no_number(desk: Desk, f
 
 
 def test_what_just_fits_is_scored_whole(desk: Desk) -> None:
-    prompt = len("Which one is it, one?".split())
-    file = desk.items(item("one", [" ".join(["word"] * (MAX_LENGTH - prompt)), "no"], 1))
+    long = " ".join(["word"] * (MAX_LENGTH - 5))  # the prompt has five words
+    file = desk.items(item("one", [long, "no"], 1))
     assert desk.values(file)["mc1"] == {"one": 1.0}
     with pytest.raises(StageError, match="none of 1 multiple-choice items was scored: prompt and options are too long"):
         desk.values(file, max_length=MAX_LENGTH - 1)

@@ -1,4 +1,4 @@
-"""Multiple-choice files of every known form mean the same; a row in which nothing can be chosen is named by its place."""
+"""Multiple-choice files of every known form mean the same; a row without a choice is named by its place."""
 
 from __future__ import annotations
 

@@ -52,19 +52,22 @@ def plainly(ids: Ids) -> Rendered:
 
 
 class ReadOnceLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # the library's class hook has no annotations
-    """A layer's cache for one pass after a common beginning, of which nothing is kept: states are used and let go."""
+    """A layer's cache for one pass after what rows begin with, of which nothing is kept: states are used and let go."""
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """The states [1, heads, T, D] of the common beginning."""
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, row_N: torch.Tensor | None = None) -> None:
+        """The states [1, heads, T, D] of the common beginning, or of several [M, …], `row_N` saying which is whose."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.keys, self.values, self.is_initialized = keys, values, True
-        self.beginning = (keys, values)
+        self.beginning, self.row_N = (keys, values), row_N
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All states, those of the beginning for every row."""
-        before = (states.expand(len(key_states), -1, -1, -1) for states in self.beginning)
+        """All states, for every row those of its beginning first."""
+        before = (
+            states.expand(len(key_states), -1, -1, -1) if self.row_N is None else states[self.row_N]
+            for states in self.beginning
+        )
         keys, values = (torch.cat(pair, dim=2) for pair in zip(before, (key_states, value_states), strict=True))
         return keys, values
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from selfalign.engines.passes import HEAD_ROWS, batches, logit_chunks, pass_limit
 from selfalign.engines.prefix import Prefix, common_prefix, inputs_after
+from selfalign.engines.shared_prompts import inputs_after_prompts, sharing, size_of
 from selfalign.errors import EngineError
 from selfalign.ports import Rendered
 
@@ -73,9 +74,8 @@ def answer_log_probabilities(
     prefix = common_prefix(model, [seen_ids(sequence) for sequence in sequences], first_places, tokens_at_once)
     rest = [without(prefix, sequence) for sequence in sequences]
     sums = [0.0] * len(sequences)
-    for rows in batches([len(sequence.ids) for sequence in rest], pass_limit(model, tokens_at_once)):
-        batch = [rest[row] for row in rows]
-        values = batch_log_probabilities(model, prefix, batch, plain_head=plain_head)
+    for rows, inputs, batch in passes(model, prefix, rest, pass_limit(model, tokens_at_once)):
+        values = batch_log_probabilities(model, inputs, batch, plain_head=plain_head)
         for row, value in zip(rows, values, strict=True):
             if not math.isfinite(value):
                 raise EngineError(
@@ -85,6 +85,22 @@ def answer_log_probabilities(
             sums[row] = value
         done(rows, sum(len(sequence.ids) for sequence in batch))
     return sums
+
+
+def passes(
+    model: Any, prefix: Prefix, rest: Sequence[Rendered], limit: int
+) -> Iterator[tuple[list[int], dict[str, Any], Sequence[Rendered]]]:
+    """The rows of each forward pass, what the pass takes, and what it reads of them; shared prompts are read before."""
+    groups, lone = sharing(model, rest)
+    for places in batches([len(rest[row].ids) for row in lone], limit):
+        rows = [lone[place] for place in places]
+        batch: Sequence[Rendered] = [rest[row] for row in rows]
+        yield rows, inputs_after(model, prefix, batch), batch
+    sizes = [size_of([rest[row] for row in rows]) for rows in groups]
+    for places in batches(sizes, limit):
+        some = [groups[place] for place in places]
+        inputs, batch = inputs_after_prompts(model, prefix, [[rest[row] for row in rows] for rows in some])
+        yield [row for rows in some for row in rows], inputs, batch
 
 
 def seen_ids(sequence: Rendered) -> tuple[int, ...]:
@@ -98,9 +114,10 @@ def without(prefix: Prefix, sequence: Rendered) -> Rendered:
     return Rendered(sequence.ids[start:], sequence.loss[start:], sequence.attention[start:])
 
 
-def batch_log_probabilities(model: Any, prefix: Prefix, batch: Sequence[Rendered], *, plain_head: bool) -> list[float]:
+def batch_log_probabilities(
+    model: Any, inputs: dict[str, Any], batch: Sequence[Rendered], *, plain_head: bool
+) -> list[float]:
     """One forward pass over right-padded sequences; gives each one's answer log-probability."""
-    inputs = inputs_after(model, prefix, batch)
     target_NT = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool)
     for row, sequence in enumerate(batch):
         target_NT[row, : len(sequence.loss)] = torch.tensor(sequence.loss)
