@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from selfalign.corpus.words import excerpt
+from selfalign.corpus.words import excerpt, words
 from selfalign.errors import RecipeError, StageError
 from selfalign.keys import seed_of
 from selfalign.measures.novelty import Novelty
@@ -34,8 +34,13 @@ QUESTIONS_REQUEST = (
 NUMBERING = re.compile(r"^[ \t]*(?:\d{1,4}[ \t]*[.):]|[-*])[ \t]*")
 TOPICS_READ = 20
 MOST_TOPIC_WORDS = 3
+FEWEST_QUESTION_WORDS = 3
 KNOWN_SHOWN = 5
 SHOWN_REPLIES = 3
+TOO_LONG = (
+    "no list of topics fits into what the model can be shown: raise max_length of the rendering of lists "
+    "(method.task_rendering), or name the kinds of questions in fewer words (method.probes)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +67,7 @@ def topics_size(size: Callable[[Any], Size], *, probes: Table[Probe], red_teamin
     return Size(size(probes).rows * red_teaming.topics)
 
 
-@stage(version=1, needs="serve", expect=topics_size)
+@stage(version=2, needs="serve", expect=topics_size)
 def invent_topics(
     model: Model, probes: Table[Probe], *, red_teaming: RedTeaming, rendering: Rendering, seed: int
 ) -> Iterator[Probe]:
@@ -78,22 +83,27 @@ def invent_topics(
 
         def ask(shard: list[Chat]) -> Iterable[Probe]:
             asked = whole(lm, shard, rendering)
+            if not asked and not any(one.new for one in kinds.values()):
+                raise StageError(TOO_LONG)
             seeds = [seed_of(seed, chat.id) for chat in asked]
             made = lm.generate(asked, sampling=red_teaming.topic_sampling, rendering=rendering, seeds=seeds)
-            for chat, reply in zip(asked, made, strict=True):
-                kind = chat.parents[0]
-                yield Probe(id=chat.id, kind=kind, topic="", question=last_whole_lines(reply.text, reply.finished))
+            replies = {
+                chat.id: last_whole_lines(reply.text, reply.finished) for chat, reply in zip(asked, made, strict=True)
+            }
+            for chat in shard:
+                # A kind whose list is too long gets no topics: that counts, else it would be asked for ever.
+                yield Probe(id=chat.id, kind=chat.parents[0], topic="", question=replies.get(chat.id, ""))
 
         # A shard is one list for every kind: the next ones show what these brought.
         for reply in in_shards(topic_prompts(kinds, red_teaming, seed), ask, size=len(kinds)):
             advance(rows=kinds[reply.kind].read(reply.question))
     short = [one for one in kinds.values() if not one.new]
     if short:
-        shown = "".join(f"\n  {excerpt(reply, 200)!r}" for reply in short[0].replies[:SHOWN_REPLIES])
+        shown = "".join(f"\n  {excerpt(reply, 200)!r}" for reply in short[0].replies) or "\n  none"
         raise StageError(
             f"the model thought of no topic for {len(short)} of {len(kinds)} kinds of questions, among them "
             f"{short[0].kind!r}; its replies:{shown}\nremedy: a larger model, another rendering "
-            "(method.task_rendering), or fewer kinds in method.probes"
+            "or a longer one (method.task_rendering), or fewer kinds in method.probes"
         )
     least = min(red_teaming.topics, *(len(one.new) for one in kinds.values()))
     for number, one in enumerate(kinds.values()):
@@ -102,7 +112,7 @@ def invent_topics(
             if place < least:
                 yield Probe(id=row_id, kind=one.kind, topic=topic, question="")
             else:
-                drop(row_id, "more topics than the kind with the fewest has")
+                drop(row_id, f"every kind keeps {least} topics")
     note("kinds", len(kinds))
     note("topics_a_kind", least)
 
@@ -119,7 +129,7 @@ class Topics:
 
     def read(self, reply: str) -> int:
         """Take the new topics of a reply; gives how many there were."""
-        if len(self.replies) < SHOWN_REPLIES:
+        if reply and len(self.replies) < SHOWN_REPLIES:
             self.replies.append(reply)
         seen = {topic.casefold() for topic in (*self.known, *self.new)}
         before = len(self.new)
@@ -132,10 +142,11 @@ class Topics:
 
 
 def topic_prompts(kinds: dict[str, Topics], red_teaming: RedTeaming, seed: int) -> Iterator[Chat]:
-    """A prompt for each kind in turn, as long as one of them lacks topics and gives some."""
+    """A prompt for each kind in turn, until every kind has as many topics as one that gives no more will ever have."""
     for turn in count():
-        lacking = (one for one in kinds.values() if len(one.new) < red_teaming.topics)
-        if all(one.barren >= red_teaming.max_barren_prompts for one in lacking):
+        ended = (len(one.new) for one in kinds.values() if one.barren >= red_teaming.max_barren_prompts)
+        wanted = min((red_teaming.topics, *ended))
+        if all(len(one.new) >= wanted for one in kinds.values()):
             return
         for one in kinds.values():
             draw = random.Random(seed_of(seed, "topics", one.kind, str(turn)))
@@ -203,7 +214,7 @@ def read_size(size: Callable[[Any], Size], *, replies: Table[Chat], **_: Any) ->
     return Size(given, 30 * given)
 
 
-@stage(version=1, needs="driver", expect=read_size)
+@stage(version=2, needs="driver", expect=read_size)
 def read_questions(replies: Table[Chat], probes: Table[Probe], *, novelty: float) -> Iterator[Chat]:
     """The question in each reply, its first line, as a prompt; cut, empty and repeated ones are dropped.
 
@@ -224,7 +235,7 @@ def read_questions(replies: Table[Chat], probes: Table[Probe], *, novelty: float
         why = ""
         if not rest and not reply.finished:
             why = "cut"
-        elif len(question.split()) < MOST_TOPIC_WORDS:
+        elif len(words(question)) < FEWEST_QUESTION_WORDS:
             why = "no question"
         elif (twin := index.twin(question)) is not None:
             why = f"not new: ROUGE-L {twin.overlap:.2f} with {twin.row_id!r}"
