@@ -44,6 +44,7 @@ def table_of_methods() -> str:
         lines.extend(f"| `{row[0]}` | `{row[1]}` | {row[2]} |\n" for row in settings_rows(method))
     lines.append("\n## Metrics\n\n| metric | better | meaning |\n|---|---|---|\n")
     lines.extend(f"| `{one.name}` | {one.better or '–'} | {one.says} |\n" for one in METRICS.values())
+    lines.append("\n`mc1` and `mc2`: [multiple choice](multiple_choice.md); `mc1:category` is `mc1` of one category.\n")
     lines.append("\n## Health measures\n\nTaken before a round is trained; `guard:` in a recipe sets the limits")
     lines.append(" ([how](guard.md)).\n\n| measure | meaning | alarm | warns at | stops at |\n|---|---|---|---|---|\n")
     lines.extend(f"| {' | '.join(row)} |\n" for row in health_rows())

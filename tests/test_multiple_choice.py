@@ -17,7 +17,9 @@ import yaml
 
 from scripted_recipes import settings_of
 from selfalign.config import checked_recipe
+from selfalign.data.documents import pinned_documents
 from selfalign.data.sources import pinned
+from selfalign.engines.scripted import ScriptedEngine
 from selfalign.errors import RecipeError, StageError
 from selfalign.executors.local import Here
 from selfalign.folder import RunFolder
@@ -27,6 +29,7 @@ from selfalign.playing import play_recipe
 from selfalign.ports import Advance, unheard
 from selfalign.run import Run
 from selfalign.stage import asking
+from selfalign.stages.corpus import decontaminated, load_documents
 from selfalign.stages.load import load_multiple_choice
 from selfalign.stages.multiple_choice import TIED, TOO_LONG, TOO_MANY, ChoiceForm, chosen
 from selfalign.store import Store
@@ -351,3 +354,20 @@ def planned_calls(recipe: Any) -> list[Any]:
     plan = Plan(Store(Path("nowhere")))
     method, evaluation = recipe.build(plan)
     return planned(plan, method, rounds=1, evaluation=evaluation)
+
+
+def test_a_text_that_holds_an_option_is_no_clean_text(tmp_path: Path) -> None:
+    run = Run(Store(tmp_path / "store"), Here(), ScriptedEngine(), ScriptedTrainer())
+    option = "the wide river that runs past the old mill and on to the grey sea in the north"
+    (tmp_path / "items.jsonl").write_text(json.dumps(item("one", [option, "a hill"], 0)) + "\n")
+    texts = {
+        "holds": f"They say that {option}, always.",
+        "clean": "They say that the river runs past a mill, sometimes.",
+    }
+    rows = "".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items())
+    (tmp_path / "texts.jsonl").write_text(rows)
+    with asking(run):
+        documents = load_documents(pinned_documents(str(tmp_path / "texts.jsonl")))
+        items = load_multiple_choice(pinned(str(tmp_path / "items.jsonl")))
+        kept = decontaminated(documents, against=(items,))
+    assert [text.id for text in run.store.rows(kept.key)] == ["clean"]
