@@ -159,7 +159,7 @@ def play(
             stopped = f"no better {stop.metric} on dev for {stop.patience} round{several}"
             break
     if stopped == ALL_PLAYED and len(labels) <= rounds:
-        stopped = f"the method has {len(labels) - 1} rounds"
+        stopped = f"the method has {len(labels) - 1} round{'s' if len(labels) > 2 else ''}"
     return Outcome(tuple(labels), tuple(models), tuple(scores), best, stopped)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from selfalign.errors import RecipeError
-from selfalign.stages.curriculum import part_of
+from selfalign.stages.curriculum import bare_prompts, part_of
 from selfalign.stages.generate import generate
 from selfalign.stages.keep import whole_pairs
 from selfalign.stages.principled import AnswerRules, Shots, principled_prompts, without_thoughts
@@ -21,6 +21,7 @@ from selfalign.types import (
     Chat,
     Demonstration,
     Gathered,
+    Instruction,
     Lora,
     Model,
     Optimisation,
@@ -47,7 +48,7 @@ class Soft:
     """
 
     base: Model
-    prompts: Table[Chat]
+    prompts: Table[Chat | Instruction]
     demonstrations: Table[Demonstration]
     principles: tuple[Table[Text], ...] = ()
     parts: int = 3
@@ -92,9 +93,10 @@ class Soft:
         """The loop body is one round: answer a part by principles, learn the answers alone."""
         model = self.base
         learned: tuple[Table[Chat], ...] = ()
-        difficulties = self.difficulties()
+        prompts = bare_prompts(self.prompts)
+        difficulties = self.difficulties(prompts)
         for t in range(self.parts):
-            part = self.part(difficulties, t)
+            part = self.part(prompts, difficulties, t)
             writer = self.base if self.generator == "base" else model
             written, answers = self.answered(writer, part, seed=self.seed + t)
             yield Gathered(made=written, kept=answers)
@@ -103,10 +105,10 @@ class Soft:
             model = self.trained(start, learned)
             yield Round(model=model, trained_on=learned, answers=written, started_from=start)
 
-    def part(self, difficulties: tuple[Table[Score], ...], t: int) -> Table[Chat]:
+    def part(self, prompts: Table[Chat], difficulties: tuple[Table[Score], ...], t: int) -> Table[Chat]:
         """The prompts of round t."""
         number, of = (t, self.parts) if self.pool == "split" else (0, 1)
-        return part_of(self.prompts, difficulties, number=number, of=of, clipped=self.clipped, seed=self.seed)
+        return part_of(prompts, difficulties, number=number, of=of, clipped=self.clipped, seed=self.seed)
 
     def answered(self, writer: Model, part: Table[Chat], *, seed: int) -> tuple[Table[Chat], Table[Chat]]:
         """What a model writes after principles and demonstrations, and the answers in it with the bare prompts."""
@@ -116,16 +118,18 @@ class Soft:
         written = generate(
             writer, asked, sampling=self.sampling, rendering=self.generation_rendering, seed=seed, overlong="drop"
         )
-        return written, without_thoughts(written, part, self.demonstrations, rules=self.answer_rules)
+        return written, without_thoughts(
+            written, part, self.demonstrations, rules=self.answer_rules, thought_first=self.shots.count > 0
+        )
 
-    def difficulties(self) -> tuple[Table[Score], ...]:
+    def difficulties(self, prompts: Table[Chat]) -> tuple[Table[Score], ...]:
         """SOFT+: how hard each prompt is; nothing for SOFT."""
         if self.difficulty == "none":
             return ()
         if self.difficulty == "prompt-base":
             alone = replace(self.rendering, context="header")
-            return (perplexities(self.base, whole_pairs(self.prompts), alone),)
-        _, answers = self.answered(self.base, self.prompts, seed=self.seed)
+            return (perplexities(self.base, whole_pairs(prompts), alone),)
+        _, answers = self.answered(self.base, prompts, seed=self.seed)
         if self.difficulty == "answer-base":
             return (perplexities(self.base, answers, self.rendering),)
         some = part_of(answers, (), number=0, of=self.parts, clipped=0.0, seed=self.seed)

@@ -9,20 +9,45 @@ from typing import Any
 from selfalign.errors import RecipeError
 from selfalign.keys import seed_of
 from selfalign.stage import Size, stage
-from selfalign.types import Chat, Score, Table
+from selfalign.types import Chat, Instruction, Score, Table
 from selfalign.work import drop, note, rows
 
 
-def part_size(size: Callable[[Any], Size], *, prompts: Table[Chat], number: int, of: int, **_: Any) -> Size:
+def bare_size(size: Callable[[Any], Size], *, prompts: Table[Chat | Instruction]) -> Size:
+    """The same prompts."""
+    given = size(prompts)
+    return Size(given.rows, given.prompt_tokens)
+
+
+@stage(version=1, needs="driver", expect=bare_size)
+def bare_prompts(prompts: Table[Chat | Instruction]) -> Iterator[Chat]:
+    """The prompts without the answers some files have: a model that answers them itself is shown none."""
+    for row in rows(prompts):
+        yield Chat(id=row.id, prompt=row.prompt)
+
+
+def part_size(
+    size: Callable[[Any], Size],
+    *,
+    prompts: Table[Chat],
+    difficulties: tuple[Table[Score], ...],
+    of: int,
+    clipped: float,
+    **_: Any,
+) -> Size:
     """An equal share of the prompts.
 
     Raises:
-        RecipeError: there are fewer prompts than parts; so a plan says it before anything is computed.
+        RecipeError: there are fewer prompts than parts, or were if the easiest are clipped; so a plan says it before
+            anything is computed.
     """
     given = size(prompts)
-    if given.rows < of:
+    lost = math.floor(clipped * given.rows) if difficulties else 0
+    if given.rows - lost < of:
+        but = f", of which {lost} are clipped (method.clipped)," if lost else ""
         raise RecipeError(
-            f"{given.rows} prompts cannot be split over {of} rounds (method.parts): give more prompts or ask for fewer"
+            f"{given.rows} prompts{but} cannot be split over {of} rounds (method.parts): give more prompts or ask for "
+            "fewer"
         )
     share = -(-given.rows // of)
     return Size(share, given.prompt_tokens * share // given.rows)

@@ -31,6 +31,8 @@ LEAK = re.compile(
 APOLOGY = re.compile(
     r"^\W*(?:i(?:'m| am)(?: so| very| really)? sorry|sorry\b|i apologi[sz]e|my apologies)", re.IGNORECASE
 )
+# A guess, as in plans.
+CHARACTERS_PER_TOKEN = 4
 RULES = ("no_answer", "empty", "cut", "leak", "repetitive", "echo", "apology")
 
 
@@ -110,8 +112,12 @@ def principled_prompts(
 
     `room` is the largest number of tokens that leaves an answer room, which a plan checks. Which demonstrations a
     prompt sees depends on (seed, its id) alone, whatever other prompts there are.
+
+    Raises:
+        StageError: a demonstration alone is longer than that; names it.
     """
     pool = list(rows(demonstrations))
+    check_lengths(pool[: shots.count] if shots.drawn == "fixed" or not shots.count else pool, room)
     rules = "\n\n".join(text.text.strip() for table in principles for text in rows(table))
     drawn: Counter[str] = Counter()
     for chat in rows(prompts):
@@ -131,6 +137,17 @@ def principled_prompts(
     note("demonstrations", len(pool))
     note("demonstrations_shown", len(drawn))
     note("coverage", len(drawn) / len(pool))
+
+
+def check_lengths(pool: Sequence[Demonstration], room: int) -> None:
+    """Refuse a demonstration that no prompt can be shown, which else would take with it each prompt that draws it."""
+    for one in pool:
+        tokens = sum(len(turn.content) for turn in turns_of(one)) // CHARACTERS_PER_TOKEN
+        if tokens > room:
+            raise StageError(
+                f"demonstration {one.id!r} alone takes about {tokens:,} tokens, and a prompt may have {room:,} so that "
+                "an answer has room: shorten it, leave it out, or raise method.generation_rendering.max_length"
+            )
 
 
 def chosen(pool: Sequence[Demonstration], shots: Shots, seed: int, row_id: str) -> Sequence[Demonstration]:
