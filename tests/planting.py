@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfalign.stage import Size, stage
+from selfalign.stages.keep import kept_by_grade
 from selfalign.stages.train import train
 from selfalign.types import Chat, Gathered, Grade, Message, Model, Optimisation, Rendering, Round, Sft
 
@@ -35,19 +36,24 @@ def planted_grades(given: tuple[Grade, ...]) -> Iterator[Grade]:
 
 @dataclass(frozen=True, kw_only=True)
 class Harvest:
-    """What one round gathers; `known` None: its prompts were given to it."""
+    """What one round gathers; `known` None: its prompts were given to it. `threshold` keeps by the first grades."""
 
     made: tuple[Chat, ...]
     kept: tuple[Chat, ...]
     grades: tuple[tuple[Grade, ...], ...] = ()
     known: tuple[Chat, ...] | None = None
+    threshold: float | None = None
 
     def gathered(self) -> Gathered:
         """The same as tables."""
+        made, grades = planted_chats(self.made), tuple(planted_grades(table) for table in self.grades)
+        by_grade = self.threshold is not None
         return Gathered(
-            made=planted_chats(self.made),
-            kept=planted_chats(self.kept),
-            grades=tuple(planted_grades(table) for table in self.grades),
+            made=made,
+            kept=kept_by_grade(made, grades[0], threshold=self.threshold or 0.0)
+            if by_grade
+            else planted_chats(self.kept),
+            grades=grades,
             known=None if self.known is None else (planted_chats(self.known),),
         )
 

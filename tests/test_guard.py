@@ -17,7 +17,7 @@ from scripted_recipes import settings_of, written
 from selfalign.cli import main
 from selfalign.config import checked_recipe, read_recipe
 from selfalign.engines.scripted import ScriptedEngine
-from selfalign.errors import RecipeError
+from selfalign.errors import RecipeError, StageError
 from selfalign.executors.local import Here
 from selfalign.folder import RunFolder
 from selfalign.guard import LEAST_ROWS, WATCHED, Guard, Limit
@@ -364,3 +364,31 @@ def test_a_stopped_run_is_written_up_and_goes_on_when_told_to(
     assert main(["run", str(recipe), "-o", str(folder), *on]) == 0
     assert "stopped:" not in capsys.readouterr().out
     assert len(RunFolder(folder).rounds()) == 4
+
+
+def test_a_later_round_that_keeps_nothing_ends_the_run_and_the_best_is_kept(tmp_path: Path) -> None:
+    nothing = replace(HEALTHY, grades=(grades(*[3.0, 5.0] * (ROWS // 2)),), threshold=9.0)
+    outcome, heard = outcome_of(tmp_path, HEALTHY, nothing, HEALTHY)
+    assert outcome.labels == ("base", "round 0")
+    assert outcome.stopped.startswith("round 1, stage 'kept_by_grade'")
+    assert "no row is kept: the 40 grades lie from 3 to 5, and the threshold is 9" in outcome.stopped
+    assert heard.trained() == ["round 0"]
+
+
+def test_a_first_round_that_keeps_nothing_fails(tmp_path: Path) -> None:
+    nothing = replace(HEALTHY, grades=(grades(*[3.0, 5.0] * (ROWS // 2)),), threshold=9.0)
+    with pytest.raises(StageError, match="no row is kept"):
+        outcome_of(tmp_path, nothing, HEALTHY)
+
+
+def test_a_table_with_a_handful_of_read_grades_hides_no_saturated_one(tmp_path: Path) -> None:
+    both = (grades(*[None] * 79, 5.0), grades(*[5.0] * 80))
+    _, heard = outcome_of(tmp_path, HEALTHY, replace(HEALTHY, grades=both))
+    assert ("round 1", "commonest_score_share", "warn") in heard.alarms()
+
+
+def test_one_instruction_over_different_inputs_is_one_prompt_and_one_input_under_many_is_not(tmp_path: Path) -> None:
+    same = chats(ROWS, prompt="Shorten this text please.\n\nalpha{n} beta{n} gamma{n}")
+    other = chats(ROWS, prompt="{opening} alpha{n} beta{n} gamma{n}\n\n" + "the same material " * 20)
+    _, heard = outcome_of(tmp_path, replace(HEALTHY, kept=other), replace(HEALTHY, kept=same))
+    assert heard.alarms() == [("round 1", "near_duplicate_share", "stop")]

@@ -145,7 +145,7 @@ def test_a_cut_last_task_is_dropped_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_lists_that_do_not_fit_are_refused_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"no list of seed tasks fits .* fewer or shorter shots"):
+    with pytest.raises(StageError, match=r"no list of tasks fits .* take fewer shots"):
         Bench(tmp_path).invented(rendering=replace(PLAIN, max_length=12))
 
 
@@ -167,3 +167,19 @@ def test_shots_are_seeds_unless_generated_ones_are_asked_for(tmp_path: Path) -> 
     assert all(sorted(parent.split("-")[0] for parent in row.parents) == ["before", "seed"] for row in mixed)
     first_round = list(bench.store.rows(bench.invented(generated_shots=1).key))
     assert {parent.split("-")[0] for row in first_round for parent in row.parents} == {"seed"}
+
+
+def test_lists_that_do_not_fit_are_passed_over_whatever_the_target(tmp_path: Path) -> None:
+    long = chats(Task("Shorten this text.", "word " * 400), name="long")
+    for target in (4, 40):
+        table = Bench(tmp_path / str(target)).invented(
+            seeds=(*SEEDS, *long), target=target, rendering=replace(PLAIN, max_length=300), max_barren_prompts=60
+        )
+        bench = Bench(tmp_path / str(target))
+        assert len(bench.tasks(table)) == target
+        assert bench.notes(table)["lists_too_long"] > 0 or target == 4
+
+
+def test_neither_prose_nor_refusals_count_as_tasks(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="invented none that can be used"):
+        Bench(tmp_path, " I'm sorry, but I cannot continue this list of tasks.").invented()

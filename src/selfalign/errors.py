@@ -24,6 +24,10 @@ class StageError(SelfAlignError, RuntimeError):
     """A stage could not finish; what it had made is kept and the same command goes on from there."""
 
 
+class NothingLeft(StageError):
+    """A stage kept nothing of what it was given: a collapse, if rounds before it went well."""
+
+
 class EngineError(SelfAlignError, RuntimeError):
     """A model could not be opened, rendered for, generated with or trained."""
 

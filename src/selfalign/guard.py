@@ -12,10 +12,8 @@ from decimal import Decimal
 from typing import Literal
 
 from selfalign.errors import RecipeError
+from selfalign.stages.health import LEAST_ROWS
 from selfalign.types import HealthMeasure
-
-# Of fewer rows a share tells nothing: one of three prompts is a third.
-LEAST_ROWS = 10
 
 Level = Literal["warn", "stop"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from selfalign.errors import StageError
+from selfalign.errors import NothingLeft, StageError
 from selfalign.guard import Alarm, Guard
 from selfalign.keys import Call
 from selfalign.run import Run
@@ -128,6 +128,8 @@ def play(
 ) -> Outcome:
     """Play up to `rounds` rounds and give what they were worth.
 
+    A later round in which nothing is left to learn from ends the run; the first one fails.
+
     Raises:
         StageError: a stage failed, or the metric that decides was not measured.
     """
@@ -136,28 +138,36 @@ def play(
     scores: list[Scores] = []
     values: list[Values] = []
     best, stopped = 0, ALL_PLAYED
-    for move in moves(run, method, rounds=rounds, evaluation=evaluation):
-        if isinstance(move, Look):
-            if stopping := [alarm.says for alarm in looked_at(run, move, guard) if alarm.level == "stop"]:
-                stopped = f"guard: {'; '.join(stopping)}"
-                break
-            continue
-        found = values_of(run.store, move.measured)
-        labels.append(move.label)
-        models.append(move.model)
-        values.append(found)
-        scores.append(scored(found, values[0] if len(values) > 1 else None, values[-2] if len(values) > 1 else None))
-        if stop.metric not in scores[-1]["dev"]:
-            raise StageError(
-                f"stop.metric '{stop.metric}' was not measured on dev; measured: {', '.join(scores[-1]['dev'])}"
+    try:
+        for move in moves(run, method, rounds=rounds, evaluation=evaluation):
+            if isinstance(move, Look):
+                if stopping := [alarm.says for alarm in looked_at(run, move, guard) if alarm.level == "stop"]:
+                    stopped = f"guard: {'; '.join(stopping)}"
+                    break
+                continue
+            found = values_of(run.store, move.measured)
+            labels.append(move.label)
+            models.append(move.model)
+            values.append(found)
+            scores.append(
+                scored(found, values[0] if len(values) > 1 else None, values[-2] if len(values) > 1 else None)
             )
-        if len(scores) > 1 and stop.improves(dev_mean(scores[-1], stop), dev_mean(scores[best], stop)):
-            best = len(scores) - 1
-        run.tell("round", label=move.label, **facts_of(move), scores=plain_scores(scores[-1]), best=labels[best])
-        if stop.patience is not None and len(scores) - 1 - best >= stop.patience and len(scores) <= rounds:
-            several = "s" if stop.patience > 1 else ""
-            stopped = f"no better {stop.metric} on dev for {stop.patience} round{several}"
-            break
+            if stop.metric not in scores[-1]["dev"]:
+                raise StageError(
+                    f"stop.metric '{stop.metric}' was not measured on dev; measured: {', '.join(scores[-1]['dev'])}"
+                )
+            if len(scores) > 1 and stop.improves(dev_mean(scores[-1], stop), dev_mean(scores[best], stop)):
+                best = len(scores) - 1
+            run.tell("round", label=move.label, **facts_of(move), scores=plain_scores(scores[-1]), best=labels[best])
+            if stop.patience is not None and len(scores) - 1 - best >= stop.patience and len(scores) <= rounds:
+                several = "s" if stop.patience > 1 else ""
+                stopped = f"no better {stop.metric} on dev for {stop.patience} round{several}"
+                break
+    except NothingLeft as nothing:
+        # Rounds went well and then nothing was left to learn from: a collapse, at which the best so far is kept.
+        if len(labels) < 2:
+            raise
+        stopped = str(nothing).partition("\n")[0]
     if stopped == ALL_PLAYED and len(labels) <= rounds:
         stopped = f"the method has {len(labels) - 1} round{'s' if len(labels) > 2 else ''}"
     return Outcome(tuple(labels), tuple(models), tuple(scores), best, stopped)

@@ -24,7 +24,8 @@ AS_IT_IS = {"plain": "\n", "continued": ""}
 # Turns of a dialogue in text: a heading, what is said, a blank line. What is said cannot pass for a heading.
 HEADINGS = {"system": "", "user": "### User\n", "assistant": "### Assistant\n"}
 HEADING_LIKE = re.compile(r"^###(?=[ \t]*(?:User|Assistant)\b)", re.MULTILINE | re.IGNORECASE)
-NEXT_TURN = "\n### "
+# A base model goes on with one of these where its answer ends. No other heading does, or lists and code would be cut.
+NEXT_TURNS = tuple(f"\n{HEADINGS[role]}" for role in ("user", "assistant"))
 
 
 def prompt_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rendering) -> str:
@@ -81,15 +82,18 @@ def chat_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rend
 def dialogue_text(tokenizer: Tokenizer, prompt: tuple[Message, ...], rendering: Rendering) -> str:
     """The prompt as a written dialogue, up to the heading under which the assistant goes on."""
     turns = (
-        f"{HEADINGS[message.role]}{HEADING_LIKE.sub('# ##', disarmed(tokenizer, message.content)).strip()}\n\n"
+        f"{HEADINGS[message.role]}{HEADING_LIKE.sub('# ##', disarmed(tokenizer, message.content).strip())}\n\n"
         for message in led_and_tagged(prompt, rendering)
     )
     return ("".join(turns) if rendering.context == "prompt" else "") + HEADINGS["assistant"]
 
 
-def written_end(rendering: Rendering) -> str:
-    """What ends an answer in text, where a base model goes on with the next turn; empty where only a token does."""
-    return NEXT_TURN if rendering.prompt == "dialogue" else ""
+def written_ends(rendering: Rendering) -> tuple[str, ...]:
+    """The texts that end an answer, where a base model goes on with the next turn; none where only a token does.
+
+    Each begins with a line break, which an answer that begins with such a text has before it in its prompt.
+    """
+    return NEXT_TURNS if rendering.prompt == "dialogue" else ()
 
 
 def led_and_tagged(prompt: tuple[Message, ...], rendering: Rendering) -> tuple[Message, ...]:
@@ -147,8 +151,8 @@ def whole_prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> 
     gives the end token in its place: an answer's first token needs one before it.
     """
     text = prompt_text(tokenizer, chat.prompt, rendering)
-    if rendering.prompt in (*AS_IT_IS, "dialogue") and text:
-        return led(tokenizer, text)
+    if rendering.prompt in (*AS_IT_IS, "dialogue"):
+        return led(tokenizer, text) or [end_token_id(tokenizer)]
     ids = tokenizer.encode(text, add_special_tokens=False)
     if rendering.prompt == "alpaca" and tokenizer.bos_token_id is not None:
         ids = [tokenizer.bos_token_id, *ids]
@@ -159,8 +163,10 @@ def whole_prompt_ids(tokenizer: Tokenizer, chat: Chat, rendering: Rendering) -> 
 
 def led(tokenizer: Tokenizer, text: str) -> list[int]:
     """Token ids of a text with what the tokenizer puts before any text, and without what it would put after one."""
-    bare = tokenizer.encode(text, add_special_tokens=False)
     dressed = tokenizer.encode(text, add_special_tokens=True)
+    if not text:
+        return dressed[:1] if dressed[:1] == [tokenizer.bos_token_id] else []
+    bare = tokenizer.encode(text, add_special_tokens=False)
     extra = len(dressed) - len(bare)
     before = next((count for count in range(extra, -1, -1) if dressed[count : count + len(bare)] == bare), 0)
     return [*dressed[:before], *bare]

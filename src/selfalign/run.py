@@ -14,7 +14,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-from selfalign.errors import RecipeError, SelfAlignError, StageError
+from selfalign.errors import NothingLeft, RecipeError, SelfAlignError, StageError
 from selfalign.keys import Call
 from selfalign.ports import Advance, Engine, Executor, Observer, Order, Trainer, each
 from selfalign.stage import Size, Stage, size_from
@@ -108,7 +108,8 @@ class Run:
     def failure(self, call: Call, error: BaseException, message: str) -> StageError:
         """An error as the user should read it: what, where, what is kept, what to do."""
         self.tell("failed", stage=call.stage, key=call.key, error=message)
-        return StageError(
+        kind = NothingLeft if isinstance(error, NothingLeft) else StageError
+        return kind(
             f"{self.round}, stage '{call.stage}' ({call.key[:8]}): {message}\n"
             f"  kept: {self.store.partial(call.key)}\n"
             "  next: put the cause right and run the same command again; it goes on from what is finished"

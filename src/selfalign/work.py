@@ -163,12 +163,15 @@ def folder_of(model: Model, store: Store) -> Path | None:
     return weights.folder(model)
 
 
-def in_shards(items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Row]], *, size: int) -> Iterator[Row]:
+def in_shards(
+    items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Row]], *, size: int, counted: bool = True
+) -> Iterator[Row]:
     """Work on items `size` at a time; a finished shard is kept and never computed again.
 
     Shards are cut by position, so a resumed call cuts them as the first one did; each is one file, written whole and
     named by the ids in it, so a shard that was cut otherwise is not taken for this one. What `work_on` drops is kept
-    with its shard; a `note` belongs after the loop, where a resumed call passes again.
+    with its shard; a `note` belongs after the loop, where a resumed call passes again. `counted`: whether items are the
+    rows that progress counts, so that those of finished shards are told at once.
     """
     here = _work.get()
     assert here.row_type is not None
@@ -179,7 +182,7 @@ def in_shards(items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Ro
         finished = shard_rows(path, here.row_type)
         if finished is not None:
             here.dropped.extend(read_rows(refused, Dropped))
-            here.advance(rows=len(shard))
+            here.advance(rows=len(shard) if counted else 0)
         else:
             before = len(here.dropped)
             made = list(work_on(shard))

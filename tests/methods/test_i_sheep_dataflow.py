@@ -132,7 +132,7 @@ def test_tasks_of_all_rounds_are_known_to_later_ones(plain: Recorded) -> None:
         ({"level": "none"}, set()),
         ({"level": "quality"}, {"choose_grades"}),
         ({"wording": "in-context"}, {"choose_grades"}),
-        ({"keep_by": "perplexity"}, {"whole_pairs", "kept_by_perplexity"}),
+        ({"keep_by": "perplexity", "max_perplexity": 1e9}, {"whole_pairs", "kept_by_perplexity"}),
         ({"keep_by": "density", "clusters": 5}, {"embed", "one_of_each_cluster"}),
         ({"keep_by": "density-perplexity", "clusters": 5}, {"embed", "whole_pairs", "one_of_each_cluster"}),
     ],
@@ -140,7 +140,8 @@ def test_tasks_of_all_rounds_are_known_to_later_ones(plain: Recorded) -> None:
 def test_levels_wordings_and_alternatives_ask_for_what_they_need(
     assessment: dict[str, Any], stages: set[str], tmp_path: Path
 ) -> None:
-    settings = {"reading": "distribution", "threshold": 1, "max_perplexity": 1e9, **assessment}
+    by_grades = {} if "keep_by" in assessment else {"reading": "distribution", "threshold": 1}
+    settings = {**by_grades, **assessment}
     run = played("i_sheep", tmp_path, rounds=1, assessment=settings)
     done = [run.record(key)["stage"] for key in run.store.finished()]
     every = {"choose_grades", "whole_pairs", "kept_by_perplexity", "embed", "one_of_each_cluster", "lowest_grade"}
@@ -171,6 +172,8 @@ def test_perplexities_are_of_the_answer_and_of_the_pair_alone(tmp_path: Path) ->
         ({"synthesis": {"shots": 21}}, "a list begins with 21 seed tasks .* and there are 20 seeds"),
         ({"synthesis": {"shots": 2, "generated_shots": 3}}, "generated_shots 3 is more than shots 2"),
         ({"synthesis": {"target": 0}}, "method.synthesis.target: input should be greater than or equal to 1"),
+        ({"assessment": {"keep_by": "density", "threshold": 5}}, "threshold without effect where keep_by is 'density'"),
+        ({"assessment": {"clusters": 5}}, "clusters without effect where keep_by is 'assessment'"),
         ({"setting": "one-bse"}, "method.setting"),
     ],
 )

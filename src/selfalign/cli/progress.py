@@ -124,7 +124,8 @@ class Work:
 
 def done_text(event: Mapping[str, Any]) -> str:
     """What a finished call made."""
-    made = f"made {event['rows']} rows" if event["rows"] else "made a model"
+    rows, dropped_all = event["rows"], event["dropped"] and not event["rows"]
+    made = f"made {rows} rows" if rows or dropped_all else "made a model"
     dropped = f", dropped {event['dropped']}" if event["dropped"] else ""
     return f"{made}{dropped} in {event['seconds']:.1f} s"
 

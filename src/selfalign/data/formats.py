@@ -156,6 +156,8 @@ def of_instances(row: Row) -> Reading:
 def of_instruction(row: Row) -> Reading:
     """Alpaca: `instruction`, `input` (joined to it by a blank line), `output`; Dolly's names are known too."""
     instruction = text_at(row, "instruction")
+    if not instruction.strip():
+        raise Misfit("'instruction' is empty: give one or remove the row")
     given = text_at(row, "input" if "input" in row else "context") if row.keys() & {"input", "context"} else ""
     answer = text_at(row, "output" if "output" in row else "response") if row.keys() & {"output", "response"} else None
     return Reading(asked(f"{instruction}\n\n{given}" if given.strip() else instruction, "instruction"), answer)

@@ -36,7 +36,7 @@ from selfalign.render import (
     rendered,
     rendered_together,
     whole_prompt_ids,
-    written_end,
+    written_ends,
 )
 from selfalign.types import AnswerScore, Chat, Embedding, Rendering, Sampling, Uncertainty
 from selfalign.unpacking import quiet_transformers
@@ -193,20 +193,30 @@ class OpenedModel:
                 limits=limits,
                 plain_head=self.loaded.plain_head,
                 advance=advance,
-                ended_by=self.ended_by(written_end(rendering)),
+                ended_by=self.ended_by(written_ends(rendering)),
             )
-        return [self.continuation(ids, written_end(rendering)) for ids in written]
+        return [self.continuation(ids, written_ends(rendering)) for ids in written]
 
-    def ended_by(self, end: str) -> Callable[[list[int]], bool] | None:
-        """Whether tokens have just written the text that ends an answer; None where no text does."""
-        return None if not end else lambda ids: end in self.text(ids[-2 * len(end) :])
+    def ended_by(self, ends: tuple[str, ...]) -> Callable[[list[int]], bool] | None:
+        """Whether tokens have just written a text that ends an answer; None where no text does."""
+        if not ends:
+            return None
+        # Every token that has a part in such a text writes at least one of its characters, or is a control token.
+        window = 2 * max(len(end) for end in ends)
 
-    def continuation(self, ids: list[int], end: str) -> Continuation:
+        def ended(ids: list[int]) -> bool:
+            text = self.text(ids[-window:])
+            return any(end in (text if len(ids) > window else f"\n{text}") for end in ends)
+
+        return ended
+
+    def continuation(self, ids: list[int], ends: tuple[str, ...]) -> Continuation:
         """What a model wrote as text, its end token, or the text that ends it and what follows, left out."""
         finished = bool(ids) and ids[-1] in self.loaded.stop_ids
         text = self.text(ids[:-1] if finished else ids)
-        if end and end in text:
-            text, finished = text.partition(end)[0].rstrip(), True
+        places = [place for end in ends if (place := f"\n{text}".find(end)) >= 0]
+        if places:
+            text, finished = text[: max(0, min(places) - 1)].rstrip(), True
         return Continuation(text=text, finished=finished, tokens=len(ids))
 
     def text(self, ids: list[int]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar, Literal
 
+from selfalign.keys import seed_of
 from selfalign.stages.assess import Assessment, assess
 from selfalign.stages.generate import generate
 from selfalign.stages.invent import Synthesis, invent
@@ -58,20 +59,21 @@ class ISheep:
         tasks: tuple[Table[Chat], ...] = ()
         kept: tuple[Table[Chat], ...] = ()
         for t in count():
+            seed = seed_of(self.seed, t)
             writer = self.base if self.setting == "one-shot" else model
             invented = invent(
                 writer, self.seeds, tasks,
-                synthesis=self.synthesis, rendering=self.task_rendering, seed=self.seed + t,
+                synthesis=self.synthesis, rendering=self.task_rendering, seed=seed,
             )  # fmt: skip
             answers = generate(
                 writer, invented,
-                sampling=self.sampling, rendering=self.rendering_of(writer), seed=self.seed + t, overlong="drop",
+                sampling=self.sampling, rendering=self.rendering_of(writer), seed=seed, overlong="drop",
             )  # fmt: skip
             pairs = sound_answers(answers, filters=self.answer_filters)
             grader = self.base if self.grader == "base" else writer
             found = assess(
                 grader, pairs,
-                assessment=self.assessment, rendering=self.rendering_of(grader), seed=self.seed + t,
+                assessment=self.assessment, rendering=self.rendering_of(grader), seed=seed,
             )  # fmt: skip
             yield Gathered(made=answers, kept=found.kept, grades=found.grades, known=(self.seeds, *tasks))
             tasks, kept = (*tasks, invented), (*kept, found.kept)

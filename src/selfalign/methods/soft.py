@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from selfalign.errors import RecipeError
+from selfalign.keys import seed_of
 from selfalign.stages.curriculum import bare_prompts, part_of
 from selfalign.stages.generate import generate
 from selfalign.stages.keep import whole_pairs
@@ -98,7 +99,7 @@ class Soft:
         for t in range(self.parts):
             part = self.part(prompts, difficulties, t)
             writer = self.base if self.generator == "base" else model
-            written, answers = self.answered(writer, part, seed=self.seed + t)
+            written, answers = self.answered(writer, part, seed=seed_of(self.seed, t))
             yield Gathered(made=written, kept=answers)
             learned = (*learned, answers) if self.data == "all" else (answers,)
             start = self.base if self.train_from == "base" else model

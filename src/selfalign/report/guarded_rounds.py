@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from selfalign.guard import LEAST_ROWS, WATCHED
+from selfalign.guard import WATCHED
 from selfalign.report.evidence import Evidence
 from selfalign.report.grade_charts import grades_chart
 from selfalign.report.graded_rounds import scale_of
+from selfalign.stages.health import LEAST_ROWS
 
 DIGITS = 3
 SYMBOLS = {"warn": "⚠", "stop": "✗"}

@@ -5,7 +5,7 @@ Which model that is, and in which form it reads the pairs, is the method's busin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from selfalign.errors import RecipeError
@@ -56,7 +56,11 @@ class Assessment:
     clusters: int = 3000
 
     def __post_init__(self) -> None:
-        """Refuse a threshold outside the scale, or one that no grade can exceed."""
+        """Refuse settings without effect, and a threshold that is not on the scale or that no grade can exceed."""
+        defaults = {item.name: item.default for item in fields(self)}
+        idle = [name for name in self.idle() if getattr(self, name) != defaults[name]]
+        if idle:
+            raise RecipeError(f"method.assessment: {', '.join(idle)} without effect where keep_by is {self.keep_by!r}")
         if self.rubrics and (self.level, self.wording) != ("both", "combined"):
             raise RecipeError(
                 "method.assessment: level and wording have no effect beside rubrics; leave them out, or rubrics"
@@ -67,6 +71,16 @@ class Assessment:
                     f"method.assessment.threshold: {self.threshold:g} must lie on the scale of rubric {rubric.name!r} "
                     f"and below its top, {rubric.lowest} to {rubric.highest}: grades must exceed it"
                 )
+
+    def idle(self) -> tuple[str, ...]:
+        """The settings that this way of keeping pairs never looks at."""
+        of_grades = ("level", "wording", "rubrics", "reading", "sampling", "threshold", "kept_share", "max_unread")
+        return {
+            "assessment": ("max_perplexity", "clusters"),
+            "perplexity": (*of_grades, "clusters"),
+            "density": (*of_grades, "max_perplexity"),
+            "density-perplexity": (*of_grades, "max_perplexity"),
+        }[self.keep_by]
 
     def questions(self) -> tuple[Rubric, ...]:
         """The rubrics by which every pair is graded, one call each."""

@@ -16,6 +16,7 @@ from selfalign.keys import seed_of
 from selfalign.measures.health import answer_words, distinct_n
 from selfalign.measures.novelty import Novelty
 from selfalign.stage import Size, stage
+from selfalign.synthesis.task_list import task_of
 from selfalign.types import Chat, Grade, HealthMeasure, Table
 from selfalign.work import note, rows
 
@@ -26,6 +27,9 @@ WORDS_COMPARED = 4_000
 WORDS_OF_AN_ANSWER = 200
 # Expected scores lie between whole numbers, and a small judge's all near one: they are the same where tenths agree.
 PARTS_OF_A_POINT = 10
+
+# Of fewer rows a share tells nothing: one of three prompts is a third.
+LEAST_ROWS = 10
 
 Taken = tuple[float | None, int, str]
 
@@ -63,9 +67,10 @@ def health(
     """Measures of what a round gathered; `first` is what the first round kept, None in that round itself.
 
     `kept_share` of the rows made; `unread_share` of the grades; `commonest_score_share`, the largest share of one score
-    among the grades of a table that could be read; `near_duplicate_share` of kept prompts with a ROUGE-L F1 above 0.7
-    to an earlier kept or a known one; the `median_answer_words` of kept answers, and their `answer_length_ratio` to
-    those of the first round; `distinct_2`, different word pairs over all, of at most 4,000 words of kept answers.
+    among the grades of a table that could be read; `near_duplicate_share` of kept prompts whose instruction (the first
+    paragraph) has a ROUGE-L F1 above 0.7 with that of an earlier kept or a known one; the `median_answer_words` of kept
+    answers, and their `answer_length_ratio` to those of the first round; `distinct_2`, different word pairs over all,
+    of at most 4,000 words of kept answers.
     """
     chats = list(rows(kept))
     # The values alone: with their replies the grades of a large pool would not fit in memory.
@@ -74,7 +79,7 @@ def health(
     take: dict[str, Callable[[], Taken]] = {
         "kept_share": lambda: share(len(chats), sum(1 for _ in rows(made)), "nothing was made"),
         "unread_share": lambda: unread_share(judged),
-        "commonest_score_share": lambda: max(map(commonest_share, judged), key=lambda found: found[0] or 0.0),
+        "commonest_score_share": lambda: max(map(commonest_share, judged), key=worst),
         "near_duplicate_share": lambda: near_duplicate_share(chats, known or ()),
         "median_answer_words": lambda: median_words(chats),
         "answer_length_ratio": lambda: length_ratio(chats, first),
@@ -112,6 +117,12 @@ def commonest_share(graded: Sequence[float | None]) -> Taken:
     return share(max(found.values(), default=0), len(values), "no grade could be read")
 
 
+def worst(found: Taken) -> tuple[bool, float]:
+    """By what the worst of several tables is told: a share over a handful of rows says less than any over many."""
+    value, of, _ = found
+    return of >= LEAST_ROWS, value or 0.0
+
+
 def counted(values: Sequence[float]) -> dict[str, int]:
     """How often each score was given, by the nearest whole number as graders' tallies have it, the lowest first."""
     found = Counter(math.floor(value + 0.5) for value in values)
@@ -121,9 +132,9 @@ def counted(values: Sequence[float]) -> dict[str, int]:
 # ------------------------------------------------------------------------------------- prompts and answers
 
 
-def asked_of(chat: Chat) -> str:
-    """The user's words."""
-    return "\n".join(message.content for message in chat.prompt if message.role == "user")
+def instruction_of(chat: Chat) -> str:
+    """What a user asks for, without the material it is about: what `invent` calls new is judged in the same words."""
+    return task_of("\n\n".join(message.content for message in chat.prompt if message.role == "user")).instruction
 
 
 def near_duplicate_share(chats: Sequence[Chat], known: Sequence[Table[Chat]]) -> Taken:
@@ -131,10 +142,10 @@ def near_duplicate_share(chats: Sequence[Chat], known: Sequence[Table[Chat]]) ->
     novelty = Novelty(threshold=NEAR_DUPLICATE_OVERLAP)
     for table in known:
         for chat in rows(table):
-            novelty.keep(chat.id, asked_of(chat))
+            novelty.keep(chat.id, instruction_of(chat))
     repeated = 0
     for chat in chats:
-        text = asked_of(chat)
+        text = instruction_of(chat)
         repeated += novelty.twin(text) is not None
         novelty.keep(chat.id, text)
     return share(repeated, len(chats), "nothing was kept")

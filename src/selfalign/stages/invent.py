@@ -14,11 +14,10 @@ from itertools import count
 from typing import Any
 
 from selfalign.corpus.words import excerpt
-from selfalign.errors import RecipeError, StageError
+from selfalign.errors import NothingLeft, RecipeError, StageError
 from selfalign.keys import seed_of
 from selfalign.measures.novelty import Novelty
 from selfalign.stage import Size, stage
-from selfalign.stages.generate import whole
 from selfalign.synthesis.task_filters import TaskFilter
 from selfalign.synthesis.task_list import REQUEST, Task, Unreadable, read_tasks, task_list, task_of
 from selfalign.types import Chat, Message, Model, Rendering, Sampling, Table
@@ -28,9 +27,11 @@ PROMPTS_PER_SHARD = 64
 # What a plan assumes a prompt to give, and how long a task is.
 TASKS_A_PROMPT, TOKENS_A_TASK = 4, 40
 SHOWN_REPLIES = 3
+# A list must leave so many tokens of the context: fewer hold no task.
+LEAST_ROOM = 32
 TOO_LONG = (
-    "no list of seed tasks fits into what the model can be shown: take fewer or shorter shots (synthesis.shots), or "
-    "raise max_length of the rendering of lists (method.task_rendering)"
+    "no list of tasks fits into what the model can be shown, its context or max_length of method.task_rendering, "
+    "whichever is less: take fewer shots (method.synthesis.shots), shorter seeds, or a shorter method.synthesis.request"
 )
 
 
@@ -39,8 +40,8 @@ class Synthesis:
     """How tasks are invented: lists of `shots` tasks are continued until `target` new ones are accepted.
 
     `generated_shots` of the shots are tasks of earlier rounds, where there are any; the others, by default all, are
-    seeds. `request` leads a list. After `max_barren_prompts` lists in a row without a new task the model is taken to
-    have none left.
+    seeds, of which the first paragraph is the instruction and the rest the input. `request` leads a list. After
+    `max_barren_prompts` lists in a row without a new task the model is taken to have none left.
     """
 
     target: int = 10_000
@@ -93,7 +94,8 @@ def invent(
     restart change what is accepted. Refused candidates are kept with their reasons, and counted by rule.
 
     Raises:
-        StageError: a seed is no task, or the model gives no usable task at all; shows what it wrote instead.
+        StageError: a seed is no task.
+        NothingLeft: the model gives no usable task at all; shows what it wrote instead.
     """
     shown = [seed_task(chat) for chat in rows(seeds)]
     before = [(chat.id, task_of(asked_of(chat))) for table in known for chat in rows(table)]
@@ -106,18 +108,23 @@ def invent(
             advance(tokens=tokens)
 
         def ask(shard: list[Chat]) -> Iterable[Chat]:
-            asked = whole(lm, shard, rendering)
-            if not asked:
-                raise StageError(TOO_LONG)
-            seeds_of_rows = [seed_of(seed, chat.id) for chat in asked]
+            asked = [
+                chat
+                for chat, room in zip(shard, lm.prompt_room(shard, rendering=rendering), strict=True)
+                if room >= min(LEAST_ROOM, synthesis.sampling.max_new_tokens)
+            ]
+            streams = [seed_of(seed, chat.id) for chat in asked]
             made = lm.generate(
-                asked, sampling=synthesis.sampling, rendering=rendering, seeds=seeds_of_rows, advance=tokens_only
+                asked, sampling=synthesis.sampling, rendering=rendering, seeds=streams, advance=tokens_only
             )
-            for chat, reply in zip(asked, made, strict=True):
-                yield replace(chat, answer=reply.text, finished=reply.finished)
+            written = dict(zip((chat.id for chat in asked), made, strict=True))
+            for chat in shard:
+                reply = written.get(chat.id)
+                # A list that does not fit has no answer.
+                yield chat if reply is None else replace(chat, answer=reply.text, finished=reply.finished)
 
         shard_size = max(1, min(PROMPTS_PER_SHARD, synthesis.target // TASKS_A_PROMPT))
-        for reply in in_shards(lists(shown, before, synthesis, seed), ask, size=shard_size):
+        for reply in in_shards(lists(shown, before, synthesis, seed), ask, size=shard_size, counted=False):
             for chat in search.passed(reply):
                 advance(rows=1)
                 yield chat
@@ -126,7 +133,7 @@ def invent(
     for name, value in search.facts().items():
         note(name, value)
     if not search.accepted:
-        raise StageError(search.failure())
+        raise NothingLeft(search.failure())
 
 
 def lists(
@@ -172,6 +179,7 @@ class Search:
     seed: int
     accepted: int = 0
     lists_read: int = 0
+    too_long: int = 0
     barren: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -195,11 +203,14 @@ class Search:
 
     def passed(self, reply: Chat) -> Iterator[Chat]:
         """The new tasks in one continued list, until there are enough; all others are dropped with the reason."""
-        self.lists_read += 1
         self.barren += 1
+        if reply.answer is None:
+            self.too_long += 1
+            return
+        self.lists_read += 1
         if len(self.first_replies) < SHOWN_REPLIES:
-            self.first_replies.append(reply.answer or "")
-        pieces = read_tasks(reply.answer or "", number=self.synthesis.shots + 1, finished=reply.finished)
+            self.first_replies.append(reply.answer)
+        pieces = read_tasks(reply.answer, number=self.synthesis.shots + 1, finished=reply.finished)
         if not pieces:
             self.unreadable["there is no task in the reply"] += 1
         for number, piece in enumerate(pieces):
@@ -233,6 +244,7 @@ class Search:
         """Counts for the report."""
         return {
             "lists_continued": self.lists_read,
+            "lists_too_long": self.too_long,
             "accepted": self.accepted,
             "short_by": self.synthesis.target - self.accepted,
             "unreadable": dict(self.unreadable.most_common()),
@@ -241,6 +253,8 @@ class Search:
 
     def failure(self) -> str:
         """The message about a model that invents nothing usable."""
+        if not self.lists_read:
+            return TOO_LONG
         refused = ((f"refused by {rule}", number) for rule, number in self.refused.most_common())
         counts = (*self.unreadable.most_common(), *refused)
         listed = "".join(f"\n  {number:,}: {why}" for why, number in counts)

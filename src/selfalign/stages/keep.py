@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from selfalign.corpus.words import excerpt
-from selfalign.errors import StageError
+from selfalign.errors import NothingLeft, StageError
 from selfalign.grading.scores import kind_of
 from selfalign.keys import seed_of
 from selfalign.selection.clusters import cluster_labels
@@ -24,8 +24,8 @@ from selfalign.types import AnswerScore, Chat, Grade, Matrix, Table
 from selfalign.work import drop, matrix, note, rows
 
 REMEDY = (
-    "read grades another way (grading.reading 'distribution' or 'reasoned-choice'), give the grader more room "
-    "(grading.sampling.max_new_tokens), use another rubric, or raise max_unread; no grade is lost"
+    "read grades another way (reading 'distribution' or 'reasoned-choice'), give the grader more room (its "
+    "sampling.max_new_tokens), use another rubric, or raise max_unread; no grade is lost"
 )
 
 
@@ -86,7 +86,7 @@ def kept_by_grade(
     keeps nearly all or nothing, and only their order tells. Equal grades: the earlier row.
 
     Raises:
-        StageError: no row is kept; says between what the grades lie.
+        NothingLeft: no row is kept; says between what the grades lie.
     """
     found = {one.id: one for one in rows(grades)}
     graded = sorted((-one.value, place) for place, one in enumerate(found.values()) if one.value is not None)
@@ -108,7 +108,7 @@ def kept_by_grade(
             yield chat
     note("kept", kept)
     if not kept:
-        raise StageError(none_kept([one.value for one in found.values() if one.value is not None], threshold))
+        raise NothingLeft(none_kept([one.value for one in found.values() if one.value is not None], threshold))
 
 
 def none_kept(values: Sequence[float], threshold: float) -> str:
@@ -118,7 +118,7 @@ def none_kept(values: Sequence[float], threshold: float) -> str:
     )
     return (
         f"no row is kept: {spread}, and the threshold is {threshold:g}; lower it (with kept_share to keep the best of "
-        "them), read grades another way (grading.reading), or grade by another rubric"
+        "them), read grades another way (reading), or grade by another rubric"
     )
 
 
@@ -161,7 +161,7 @@ def sound_answers(chats: Table[Chat], *, filters: AnswerFilter) -> Iterator[Chat
     """The chats whose answers break no rule, in order; refusals are counted by the rule's name.
 
     Raises:
-        StageError: none is left; says which rules refused how many.
+        NothingLeft: none is left; says which rules refused how many.
     """
     refused: Counter[str] = Counter()
     kept = 0
@@ -175,8 +175,15 @@ def sound_answers(chats: Table[Chat], *, filters: AnswerFilter) -> Iterator[Chat
             yield chat
     note("refused", dict(refused.most_common()))
     if not kept:
-        listed = "".join(f"\n  {count:,}: refused by {rule}" for rule, count in refused.most_common())
-        raise StageError(f"no answer is left, every one breaks a rule of method.answer_filters:{listed}")
+        raise NothingLeft(none_sound(refused))
+
+
+def none_sound(refused: Counter[str]) -> str:
+    """The message about answers of which none is left."""
+    if not refused:
+        return "there is no answer: the stage before it dropped every prompt; see its reasons"
+    listed = "".join(f"\n  {count:,}: refused by {rule}" for rule, count in refused.most_common())
+    return f"no answer is left, every one breaks a rule (answer_filters):{listed}"
 
 
 # ------------------------------------------------------------------------------------------- by surprise
@@ -211,7 +218,7 @@ def kept_by_perplexity(
     without tokens, or cut before it was scored, is not kept.
 
     Raises:
-        StageError: none is left.
+        NothingLeft: none is left.
     """
     kept = 0
     for chat, *several in zip(rows(chats), *(rows(table) for table in scores), strict=True):
@@ -226,7 +233,7 @@ def kept_by_perplexity(
         yield chat
     note("kept", kept)
     if not kept:
-        raise StageError(f"no row is kept: every perplexity is {max_perplexity:g} or more; raise method.max_perplexity")
+        raise NothingLeft(f"no row is kept: every perplexity is {max_perplexity:g} or more; raise max_perplexity")
 
 
 # -------------------------------------------------------------------------------------------- by density
@@ -238,14 +245,18 @@ def one_of_each_cluster(
 ) -> Iterator[Chat]:
     """One chat of each cluster of the vectors, in order: drawn evenly, or the least surprising by `scores`.
 
-    I-SHEEP, section 4.3 (density; density and perplexity). With fewer rows than clusters every row is one.
+    I-SHEEP, section 4.3 (density; density and perplexity). Where there are no more rows than clusters, all are kept. A
+    row that was cut before it was scored comes last in its cluster.
     """
     import numpy
 
     row_ids, vectors_ND = matrix(vectors)
-    label_N = cluster_labels(vectors_ND, min(clusters, len(row_ids)), seed=seed)
+    if len(row_ids) <= clusters:
+        yield from rows(chats)
+        return
+    label_N = cluster_labels(vectors_ND, clusters, seed=seed)
     if scores:
-        worth = {one.id: per_token(one) if one.tokens else math.inf for one in rows(scores[0])}
+        worth = {one.id: math.inf if one.cut or not one.tokens else per_token(one) for one in rows(scores[0])}
         order = sorted(range(len(row_ids)), key=lambda place: (worth[row_ids[place]], place))
     else:
         order = sorted(range(len(row_ids)), key=lambda place: (seed_of(seed, row_ids[place]), place))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from selfalign.corpus.words import excerpt
-from selfalign.errors import RecipeError, StageError
+from selfalign.errors import NothingLeft, RecipeError, StageError
 from selfalign.keys import seed_of
 from selfalign.measures.health import repetition
 from selfalign.measures.novelty import Novelty
@@ -187,7 +187,7 @@ def without_thoughts(
     `thought_first`: an answer comes after a thought, under its heading; else the whole reply is the answer.
 
     Raises:
-        StageError: no answer is left; says why and shows a reply.
+        NothingLeft: no answer is left; says why and shows a reply.
     """
     bare = {chat.id: chat for chat in rows(prompts)}
     shown = Novelty(rules.max_overlap) if rules.max_overlap < 1 else None
@@ -210,7 +210,7 @@ def without_thoughts(
     note("refused", dict(refused.most_common()))
     if not kept:
         listed = "".join(f"\n  {count:,}: refused by {rule}" for rule, count in refused.most_common())
-        raise StageError(
+        raise NothingLeft(
             f"no answer is left of {refused.total():,}:{listed}\n  the first reply: {excerpt(first, 300)!r}\nremedy: a "
             "larger model, more or shorter demonstrations (method.shots.count), more room "
             "(method.sampling.max_new_tokens), or milder rules (method.answer_rules)"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from selfalign.synthesis.task_filters import INPUT_LEAK
 
 ROLE_MARKER = re.compile(
-    r"^[ \t*_#]*(?:assistant|system|human|question|output|user)[ \t*_]*(?:[:：]|$)", re.IGNORECASE | re.MULTILINE
+    r"^[ \t*_#]*(?:assistant|system|human|question|output|user)[ \t*_]*[:：]", re.IGNORECASE | re.MULTILINE
 )
 ANSWER_CHOICES = re.compile(r"answer choices\s*[:：]", re.IGNORECASE)
 OPTION_LETTER = re.compile(r"(?:^|[\s(])[A-Ea-e][.)](?:\s|$)", re.MULTILINE)
@@ -29,8 +29,8 @@ class AnswerFilter:
     """The rules for answers; each can be switched off or on, and refusals are counted under the names of these fields.
 
     `cut`: the token limit ended it. `role_markers`: a line begins with a speaker's name (assistant, system, human,
-    user) or with question or output. `answer_choices`: it lists choices. `input_leak`: the list's sign for "no input".
-    `follow_up`: it ends in a question after a blank line. `option_letters`: a letter as in "A." or "(b)".
+    user), question or output, and a colon. `answer_choices`: it lists choices. `input_leak`: the list's sign for "no
+    input". `follow_up`: it ends in a question after a blank line. `option_letters`: a letter as in "A." or "(b)".
     `east_asian`: a Chinese, Japanese or Korean character. An empty answer is always refused ("empty").
     """
 

@@ -76,7 +76,7 @@ class TaskFilter:
     def forbidden_in(self, task: Task) -> bool:
         """Whether a forbidden word stands in a task."""
         words = "|".join(re.escape(word) for word in self.forbidden_words)
-        return found(re.compile(rf"\b(?:{words})\b", re.IGNORECASE), task)
+        return found(re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE), task)
 
 
 def found(pattern: re.Pattern[str], task: Task) -> bool:
