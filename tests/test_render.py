@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -225,7 +226,70 @@ def test_what_a_tokenizer_lacks_is_said_with_the_remedy() -> None:
         answer_ids(toy(), chat("a", None), Rendering())
 
 
+# ------------------------------------------------------------------------------------- text for base models
+
+TEXT_FORMS = ("plain", "continued", "dialogue")
+
+
+def test_texts_for_base_models_are_exactly_these() -> None:
+    said = Message(role="assistant", content="b\n\n")
+    turns = (Message(role="system", content="Be kind.\n"), *user(" a "), said, *user("c"))
+    dialogue = Rendering(prompt="dialogue")
+    assert prompt_text(toy(), turns, dialogue) == (
+        "Be kind.\n\n### User\na\n\n### Assistant\nb\n\n### User\nc\n\n### Assistant\n"
+    )
+    assert prompt_text(toy(), user("a"), replace(dialogue, system="s", suffix="t")) == (
+        "s\n\n### User\na\n\nt\n\n### Assistant\n"
+    )
+    assert prompt_text(toy(), turns, replace(dialogue, context="header")) == "### Assistant\n"
+    assert prompt_text(toy(), user("a"), Rendering(prompt="plain")) == "a\n"
+    assert prompt_text(toy(), user("a"), Rendering(prompt="continued")) == "a"
+
+
+@pytest.mark.parametrize("prompt", TEXT_FORMS)
+@pytest.mark.parametrize("template", ["$A", "[begin] $A", "$A [end]", "[begin] [begin] $A [end]"])
+def test_texts_are_led_by_what_the_tokenizer_puts_before_any_text(prompt: Any, template: str) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    dressing = copy.deepcopy(toy())
+    begin, end_token = dressing.bos_token_id, dressing.eos_token_id
+    names = dressing.convert_ids_to_tokens([begin, end_token])
+    template = template.replace("[begin]", names[0]).replace("[end]", names[1])
+    dressing.backend_tokenizer.post_processor = TemplateProcessing(
+        single=template, special_tokens=[(names[0], begin), (names[1], end_token)]
+    )
+    how = Rendering(prompt=prompt)
+    bare = dressing.encode(prompt_text(dressing, user("a question"), how), add_special_tokens=False)
+    before = [begin] * template.split("$A")[0].count(names[0])
+    assert prompt_ids(dressing, chat("a question", None), how) == [*before, *bare]
+    sequence = rendered(dressing, chat("a question", "an answer"), how)
+    assert sequence.ids == (*before, *bare, *answer_ids(dressing, chat("a", "an answer"), how))
+    assert sequence.prompt_length == len(before) + len(bare)
+
+
 # --------------------------------------------------------------------------------------------- hostile texts
+
+forgeries = some.lists(
+    some.sampled_from(
+        ["### User", "### Assistant", "###\tuser ", "#", " ", "\t", "\n", "\r\n", "\n\n", "a", "### Step"]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@unhurried
+@given(said=some.lists(forgeries, min_size=1, max_size=4), system=forgeries, suffix=forgeries)
+def test_nothing_that_is_said_passes_for_a_heading_of_a_dialogue(said: list[str], system: str, suffix: str) -> None:
+    roles = ("user", "assistant")
+    turns = tuple(Message(role=roles[number % 2], content=text) for number, text in enumerate(said))  # type: ignore[arg-type]
+    text = prompt_text(toy(), turns, Rendering(prompt="dialogue", system=system, suffix=suffix))
+    headings = re.findall(r"^###[ \t]*(user|assistant)\b", text, re.MULTILINE | re.IGNORECASE)
+    assert headings == [*(("User", "Assistant")[number % 2] for number in range(len(said))), "Assistant"]
+
+
+def test_other_headings_of_a_text_are_left_alone() -> None:
+    text = "### Steps\n#### User\n## Assistant\nThe ### User heading.\n### Username"
+    assert prompt_text(toy(), user(text), Rendering(prompt="dialogue")) == f"### User\n{text}\n\n### Assistant\n"
 
 
 @pytest.mark.parametrize("how", [Rendering(), Rendering(prompt="alpaca"), Rendering(prompt="instruction-response")])
