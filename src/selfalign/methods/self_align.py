@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from selfalign.errors import RecipeError
+from selfalign.keys import seed_of
 from selfalign.stages.generate import generate
 from selfalign.stages.invent import Synthesis, invent
 from selfalign.stages.principled import AnswerRules, Shots, named, principled_prompts, without_thoughts
@@ -83,14 +84,14 @@ class SelfAlign:
         """Figure 1 of the paper: invent, answer by principles, engrave; then clone the verbose form."""
         prompts = self.prompts()
         written, answers = self.answered(self.base, prompts, self.principles, self.shots, self.sampling)
-        yield Gathered(made=written, kept=answers)
+        yield Gathered(made=written, kept=answers, known=(self.seeds,))
         identity = tuple(named(table, name=self.assistant_name) for table in self.identity)
         engraved = self.trained(answers, *identity)
         yield Round(model=engraved, trained_on=(answers, *identity), answers=written, started_from=self.base)
         if not self.verbose:
             return
         written, answers = self.answered(engraved, prompts, self.verbose, Shots(count=0), self.verbose_sampling)
-        yield Gathered(made=written, kept=answers)
+        yield Gathered(made=written, kept=answers, known=(self.seeds,))
         model = self.trained(answers, *identity)
         yield Round(model=model, trained_on=(answers, *identity), answers=written, started_from=self.base)
 
@@ -102,9 +103,11 @@ class SelfAlign:
                 synthesis=self.synthesis, rendering=self.task_rendering, seed=self.seed,
             )
         ]  # fmt: skip
-        for probes in self.probes:
+        for number, probes in enumerate(self.probes):
+            # Topics are named after the seed, and those of several files must not share their names.
+            seed = self.seed if number == 0 else seed_of(self.seed, number)
             topics = invent_topics(
-                self.base, probes, red_teaming=self.red_teaming, rendering=self.task_rendering, seed=self.seed
+                self.base, probes, red_teaming=self.red_teaming, rendering=self.task_rendering, seed=seed
             )
             asked = ask_about_topics(topics, probes, shots=self.red_teaming.shots, seed=self.seed)
             replies = generate(

@@ -158,7 +158,11 @@ def kept_of(evidence: Evidence, event: Mapping[str, Any], graded: int) -> list[s
         record = evidence.record(key)
         arguments = record.get("arguments", {})
         if record.get("row_type") == "Chat" and event["grades"] in tables_in(arguments):
-            settings = [f"{name} {value:g}" for name, value in arguments.items() if isinstance(value, (int, float))]
+            settings = [
+                name if value is True else f"{name} {value:g}"
+                for name, value in arguments.items()
+                if isinstance(value, (int, float)) and value is not False
+            ]
             found.append(", ".join([counted_of(int(record.get("rows", 0)), graded), *settings]))
     return found
 

@@ -145,7 +145,8 @@ def lowest_grade(grades: tuple[Table[Grade], ...]) -> Iterator[Grade]:
         unread = next((one for one in several if one.value is None), None)
         decides = unread or min(several, key=lambda one: one.value if one.value is not None else math.inf)
         told = "; ".join(f"{one.rubric}: {'unread' if one.value is None else f'{one.value:.3g}'}" for one in several)
-        yield replace(decides, reply=f"[{told}]\n{decides.reply}")
+        names = " + ".join(one.rubric for one in several)
+        yield replace(decides, rubric=names, reply=f"[{told}]\n{decides.reply}")
 
 
 # ----------------------------------------------------------------------------------------------- by rules
