@@ -49,7 +49,7 @@ from adapters.tiny_training import (
 )
 from selfalign.errors import EngineError, StoreError
 from selfalign.ports import AnswerExample, Rendered, TrainingOrder
-from selfalign.trainers.batches import collate, epoch_order, global_batch, micro_batches
+from selfalign.trainers.batches import collate, epoch_order, global_batch, micro_batches, order_seed
 from selfalign.trainers.fitting import memory_errors_named, recompute_layers
 from selfalign.trainers.forward import layout_of, micro_batch_log_probabilities
 from selfalign.trainers.schedule import horizon, learning_rate, steps_to_train
@@ -317,6 +317,15 @@ def test_epoch_order_covers_every_row_once_and_changes_with_epoch_and_seed() -> 
         range(50)
     )
     assert len(global_batch(6, count=50, batch_size=8, seed=0)) == 2
+
+
+def test_without_a_seed_every_epoch_sees_the_rows_as_they_are_given() -> None:
+    given = TrainingOrder(answers(), Sft(), replace(FAST, order="as-given"), None, 7)
+    assert order_seed(given) is None
+    assert order_seed(order_of("sft", Path())) == 7
+    assert [epoch_order(10, seed=None, epoch=epoch) for epoch in (0, 1)] == [list(range(10))] * 2
+    batches = [global_batch(step, count=10, batch_size=4, seed=None) for step in range(6)]
+    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]] * 2
 
 
 def test_micro_batches_keep_the_limit_and_share_rows_between_processes() -> None:

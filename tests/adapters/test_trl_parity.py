@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from adapters.tiny_training import ADAPTERS, FAST, fit, make_tiny, order_of, pairs, weights
+from adapters.tiny_training import ADAPTERS, FAST, answers, fit, make_tiny, order_of, pairs, weights
 from selfalign.errors import EngineError
-from selfalign.ports import TrainingOrder
+from selfalign.ports import AnswerExample, Trainer, TrainingOrder
+from selfalign.trainers.batches import collate
+from selfalign.trainers.forward import micro_batch_log_probabilities
 from selfalign.trainers.torch_loop import TorchLoop
 from selfalign.trainers.trl import Trl, rows_per_pass
 from selfalign.types import Dpo, Lora, Optimisation
@@ -53,6 +56,25 @@ def test_one_loss_curve(
     assert set(trained) == set(weights(tmp_path / "torch"))
     for name, weight in weights(tmp_path / "torch").items():
         torch.testing.assert_close(trained[name], weight, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("trainer", [TorchLoop(device="cpu"), Trl(device="cpu")], ids=["torch", "trl"])
+def test_rows_are_learned_in_the_order_given_in_every_epoch(tiny: Path, tmp_path: Path, trainer: Trainer) -> None:
+    """At a rate that moves nothing, the loss of a step says which rows it saw."""
+    still = replace(FAST, learning_rate=1e-12, order="as-given")
+    steps = fit(order_of("sft", tiny, optimisation=still), tiny, tmp_path / "given", trainer=trainer)
+    expected = [first_loss(tiny, answers()[start : start + 4]) for start in (0, 4, 8)]
+    assert [step.loss for step in steps] == pytest.approx(expected * 3, abs=1e-5)
+    shuffled = replace(still, order="shuffled")
+    other = fit(order_of("sft", tiny, optimisation=shuffled), tiny, tmp_path / "shuffled", trainer=trainer)
+    assert [step.loss for step in other] != pytest.approx(expected * 3, abs=1e-3)
+
+
+def first_loss(folder: Path, examples: Sequence[AnswerExample]) -> float:
+    """The mean negative log-likelihood of the answer tokens of rows under the model of a folder."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        return -float(micro_batch_log_probabilities(model, collate(examples, padding_id=0)).mean())
 
 
 def test_the_folder_has_the_same_shape(tiny: Path, tmp_path: Path) -> None:
