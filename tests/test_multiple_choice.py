@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import random
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from scripted_recipes import settings_of
 from selfalign.config import checked_recipe
@@ -27,6 +29,7 @@ from selfalign.loop import Plan, planned
 from selfalign.measures.multiple_choice import mc1, mc2
 from selfalign.playing import play_recipe
 from selfalign.ports import Advance, unheard
+from selfalign.report.table import rounds_table
 from selfalign.run import Run
 from selfalign.stage import asking
 from selfalign.stages.corpus import decontaminated, load_documents
@@ -312,6 +315,19 @@ def test_a_run_is_decided_by_mc1_and_shows_it_everywhere(tmp_path: Path) -> None
     assert "whose likeliest option is right" in page
     best = max(score["dev"]["mc1"].mean.mean for score in done.outcome.scores)
     assert done.outcome.scores[done.outcome.best]["dev"]["mc1"].mean.mean == best
+
+
+def test_categories_of_any_name_are_shown_and_not_obeyed(tmp_path: Path) -> None:
+    names = ["<script>alert(1)</script>", "[/red] [link=x]", "a/b: c", ""]
+    rows = (item(f"item-{number}", ["yes", "no"], 0, category=name) for number, name in enumerate(names))
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(settings(tmp_path / "store", multiple_choice=str(tmp_path / "items.jsonl"))))
+    play_recipe(recipe, [], tmp_path / "run")
+    assert "<script>alert" not in (tmp_path / "run" / "report.html").read_text()
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(rounds_table(RunFolder(tmp_path / "run").rounds(), "dev"))
+    assert all(f"mc1:{name}" in shown.getvalue() for name in names)
 
 
 def keys(settings: dict[str, Any]) -> set[str]:

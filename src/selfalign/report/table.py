@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -110,7 +111,7 @@ def rounds_table(rounds: Rounds, split: str) -> RichTable:
                 cell.append("\n" + change(name, score["against_base"]), COLOURS[verdict(name, score["against_base"])])
             cells.append(cell)
         hint = HINTS[metric_named(name).better]
-        table.add_row(f"{name}{hint}\n[dim]{rounds[0]['scores'][split][name]['mean'][3]} items[/dim]", *cells)
+        table.add_row(f"{escape(name)}{hint}\n[dim]{rounds[0]['scores'][split][name]['mean'][3]} items[/dim]", *cells)
     return table
 
 
