@@ -91,10 +91,11 @@ def spin(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 @pytest.mark.parametrize("method", NAMES)
 def test_every_method_gets_a_page_with_every_round(method: str, tmp_path: Path) -> None:
-    play_recipe(written(tmp_path, settings_of(method, tmp_path / "store")), [], tmp_path / "run")
+    played = play_recipe(written(tmp_path, settings_of(method, tmp_path / "store")), [], tmp_path / "run")
     page = page_of(tmp_path / "run")
     harmless(page)
-    for label in ("base", "round 0", "round 1", "round 2"):
+    assert len(played.outcome.labels) >= 3
+    for label in played.outcome.labels:
         assert label in page.text
     assert page.tags.count("svg") >= 7
 
