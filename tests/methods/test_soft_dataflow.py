@@ -292,10 +292,6 @@ NO_ROOM = {"generation_rendering": {"prompt": "dialogue", "max_length": 512}, "s
     ("changes", "message"),
     [
         ({"parts": 21}, r"20 prompts cannot be split over 21 rounds \(method\.parts\)"),
-        (
-            {"parts": 18, "difficulty": "prompt-base", "clipped": 0.2},
-            r"20 prompts, of which 4 are clipped \(method\.clipped\), cannot be split over 18 rounds",
-        ),
         ({"shots": {"count": 9}}, r"9 demonstrations .* \(method\.shots\.count\), and there are 8"),
         (NO_ROOM | {"shots": {"count": 0}, "principles": "embedded:principles"}, r"principles take about [\d,]+ token"),
         (NO_ROOM, r"2 demonstrations about [\d,]+, and a prompt may have 12"),

@@ -26,28 +26,16 @@ def bare_prompts(prompts: Table[Chat | Instruction]) -> Iterator[Chat]:
         yield Chat(id=row.id, prompt=row.prompt)
 
 
-def part_size(
-    size: Callable[[Any], Size],
-    *,
-    prompts: Table[Chat],
-    difficulties: tuple[Table[Score], ...],
-    of: int,
-    clipped: float,
-    **_: Any,
-) -> Size:
+def part_size(size: Callable[[Any], Size], *, prompts: Table[Chat], of: int, **_: Any) -> Size:
     """An equal share of the prompts.
 
     Raises:
-        RecipeError: there are fewer prompts than parts, or were if the easiest are clipped; so a plan says it before
-            anything is computed.
+        RecipeError: there are fewer prompts than parts; so a plan says it before anything is computed.
     """
     given = size(prompts)
-    lost = math.floor(clipped * given.rows) if difficulties else 0
-    if given.rows - lost < of:
-        but = f", of which {lost} are clipped (method.clipped)," if lost else ""
+    if given.rows < of:
         raise RecipeError(
-            f"{given.rows} prompts{but} cannot be split over {of} rounds (method.parts): give more prompts or ask for "
-            "fewer"
+            f"{given.rows} prompts cannot be split over {of} rounds (method.parts): give more prompts or ask for fewer"
         )
     share = -(-given.rows // of)
     return Size(share, given.prompt_tokens * share // given.rows)
@@ -60,18 +48,20 @@ def part_of(
     """Part `number` (from 0) of `of` disjoint, equal parts of the prompts: of a shuffle, or from easy to hard.
 
     With difficulties the first part is the easiest, and each part goes from easy to hard; the `clipped` share with the
-    lowest scores is degenerate (short repetitive answers have the lowest perplexity) and dropped. Prompts without a
-    score come last: nobody could answer them. A shuffle depends on the seed and the ids alone.
+    lowest scores is degenerate (short repetitive answers have the lowest perplexity) and dropped, as long as every part
+    keeps a prompt. Prompts without a score come last: nobody could answer them. A shuffle depends on the seed and the
+    ids alone.
     """
     given = list(rows(prompts))
     if difficulties:
         value_of = {one.id: one.value for one in rows(difficulties[0])}
         values = {chat.id: value for chat in given if (value := value_of.get(chat.id)) is not None}
         ranked = sorted(values, key=lambda row_id: values[row_id])
-        degenerate = set(ranked[: math.floor(clipped * len(ranked))])
-        for row_id in ranked[: len(degenerate)]:
+        degenerate = ranked[: max(0, min(math.floor(clipped * len(ranked)), len(given) - of))]
+        for row_id in degenerate:
             drop(row_id, f"degenerate: its difficulty {values[row_id]:.3g} is among the lowest {100 * clipped:g} %")
-        kept = [chat for chat in given if chat.id not in degenerate]
+        lost = set(degenerate)
+        kept = [chat for chat in given if chat.id not in lost]
         order = sorted(kept, key=lambda chat: values.get(chat.id, math.inf))
         note("without_difficulty", len(given) - len(values))
     else:
