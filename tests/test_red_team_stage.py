@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,18 @@ def test_lists_without_anything_new_come_to_an_end(bound: int, tmp_path: Path) -
 
     Bench(tmp_path, same).topics(max_barren_prompts=bound)
     assert [asked.count(kind) for kind in KINDS] == [1 + bound] * 3
+
+
+def test_barren_lists_count_only_in_a_row(tmp_path: Path) -> None:
+    asked: Counter[str] = Counter()
+
+    def every_second(chat: Chat, seed: int) -> str:
+        asked[asked_kind(chat)] += 1
+        return f" {fresh(seed)}" if asked[asked_kind(chat)] % 2 == 0 else "I would rather not say any of them."
+
+    bench = Bench(tmp_path, every_second)
+    found = kinds_of(bench, bench.topics(topics=5, max_barren_prompts=2))
+    assert {len(topics) for topics in found.values()} == {5}
 
 
 def test_no_kind_is_asked_for_more_than_a_barren_one_will_ever_have(tmp_path: Path) -> None:
