@@ -15,7 +15,7 @@ from selfalign.errors import RecipeError
 from selfalign.playing import plan_recipe, play_recipe
 
 VERBOSE = "embedded:verbose-prompt"
-FULL = {
+FULL: dict[str, Any] = {
     "principles": "embedded:principles",
     "demonstrations": "embedded:demonstrations#train#8",
     "identity": "embedded:identity#train",

@@ -22,7 +22,7 @@ PROMPTS = 20
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """Three rounds over three parts of twenty prompts, principles and two demonstrations with thoughts before each."""
-    changes = {"principles": "embedded:principles", "demonstrations": "embedded:demonstrations#train#8"}
+    changes: dict[str, Any] = {"principles": "embedded:principles", "demonstrations": "embedded:demonstrations#train#8"}
     return played("soft", tmp_path_factory.mktemp("plain"), parts=3, **changes)
 
 
@@ -150,6 +150,7 @@ def test_the_answers_alone_are_learned(plain: Recorded) -> None:
         assert rows
         for row in rows:
             assert row.prompt == asked[row.id], "no principle and no demonstration"
+            assert row.answer is not None
             assert not any(heading in row.answer for heading in ("Thought:", "Answer:"))
 
 
@@ -254,7 +255,7 @@ def check_what_is_scored(run: Recorded, table: str, difficulty: str) -> None:
 
 
 def test_the_order_within_a_round_reaches_the_trainer(tmp_path: Path) -> None:
-    changes = {"difficulty": "answer-base", "optimisation": {"batch_size": 8, "order": "as-given"}}
+    changes: dict[str, Any] = {"difficulty": "answer-base", "optimisation": {"batch_size": 8, "order": "as-given"}}
     run = played("soft", tmp_path, **changes)
     assert [call["optimisation"]["order"] for call in run.trainings()] == ["as-given"] * 3
     for part, rows in zip(parts(run), learned(run), strict=True):
