@@ -465,7 +465,7 @@ class Gathered:
     made: Table[Chat]
     kept: Table[Chat]
     grades: tuple[Table[Grade], ...] = ()
-    known: tuple[Table[Chat], ...] | None = None
+    known: tuple[Table[Any], ...] | None = None
 
 
 ROW_TYPES: dict[str, type] = {

@@ -192,3 +192,23 @@ def test_every_wording_asks_on_the_scale_from_1_to_10() -> None:
     assert len(questions("both", "in-context")) == 1
     assert questions("none", "simple") == ()
     assert {(one.lowest, one.highest) for one in questions("both", "combined")} == {(1, 10)}
+
+
+def test_seeds_need_instructions_and_no_answers(tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text(
+        '{"instruction": "Name three rivers of Asia."}\n'
+        '{"instruction": "Correct the spelling.", "input": "The whether is fine."}\n'
+        '{"instruction": "Write a short poem about rain."}\n'
+    )
+    run = played("i_sheep", tmp_path, rounds=1, seeds=str(seeds))
+    ((key, call),) = inventions(run)
+    assert [task_of(row.prompt[-1].content).input for row in run.rows(call["seeds"])] == [
+        "",
+        "The whether is fine.",
+        "",
+    ]
+    assert run.record(key)["rows"] == 12
+    seeds.write_text('{"instruction": "", "input": "The whether is fine."}\n')
+    with pytest.raises(RecipeError, match="'instruction' is empty"):
+        played("i_sheep", tmp_path, rounds=1, seeds=str(seeds))

@@ -18,7 +18,19 @@ from selfalign.stages.invent import Synthesis, invent
 from selfalign.stages.keep import sound_answers
 from selfalign.stages.train import train
 from selfalign.synthesis.answer_filters import AnswerFilter
-from selfalign.types import Chat, Gathered, Lora, Model, Optimisation, Rendering, Round, Sampling, Sft, Table
+from selfalign.types import (
+    Chat,
+    Gathered,
+    Instruction,
+    Lora,
+    Model,
+    Optimisation,
+    Rendering,
+    Round,
+    Sampling,
+    Sft,
+    Table,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +47,7 @@ class ISheep:
     """
 
     base: Model
-    seeds: Table[Chat]
+    seeds: Table[Chat | Instruction]
     setting: Literal["one-base", "one-last", "total-base", "one-shot"] = "one-base"
     synthesis: Synthesis = Synthesis()
     sampling: Sampling = Sampling(max_new_tokens=1000, temperature=1.0, top_p=0.95)

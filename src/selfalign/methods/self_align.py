@@ -21,6 +21,7 @@ from selfalign.types import (
     Chat,
     Demonstration,
     Gathered,
+    Instruction,
     Lora,
     Model,
     Optimisation,
@@ -45,7 +46,7 @@ class SelfAlign:
     """
 
     base: Model
-    seeds: Table[Chat]
+    seeds: Table[Chat | Instruction]
     demonstrations: Table[Demonstration]
     principles: tuple[Table[Text], ...]
     probes: tuple[Table[Probe], ...] = ()

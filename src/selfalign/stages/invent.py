@@ -20,7 +20,7 @@ from selfalign.measures.novelty import Novelty
 from selfalign.stage import Size, stage
 from selfalign.synthesis.task_filters import TaskFilter
 from selfalign.synthesis.task_list import REQUEST, Task, Unreadable, read_tasks, task_list, task_of
-from selfalign.types import Chat, Message, Model, Rendering, Sampling, Table
+from selfalign.types import Chat, Instruction, Message, Model, Rendering, Sampling, Table
 from selfalign.work import advance, drop, in_shards, note, rows, serving
 
 PROMPTS_PER_SHARD = 64
@@ -61,7 +61,7 @@ class Synthesis:
             )
 
 
-def tasks_size(size: Callable[[Any], Size], *, seeds: Table[Chat], synthesis: Synthesis, **_: Any) -> Size:
+def tasks_size(size: Callable[[Any], Size], *, seeds: Table[Any], synthesis: Synthesis, **_: Any) -> Size:
     """As many tasks as asked for.
 
     Raises:
@@ -80,7 +80,7 @@ def tasks_size(size: Callable[[Any], Size], *, seeds: Table[Chat], synthesis: Sy
 @stage(version=1, needs="serve", expect=tasks_size)
 def invent(
     model: Model,
-    seeds: Table[Chat],
+    seeds: Table[Chat | Instruction],
     known: tuple[Table[Chat], ...],
     *,
     synthesis: Synthesis,
@@ -153,7 +153,7 @@ def lists(
         )
 
 
-def seed_task(chat: Chat) -> tuple[str, Task]:
+def seed_task(chat: Chat | Instruction) -> tuple[str, Task]:
     """A seed as a task.
 
     Raises:
