@@ -128,7 +128,7 @@ def play(
 ) -> Outcome:
     """Play up to `rounds` rounds and give what they were worth.
 
-    A later round in which nothing is left to learn from ends the run; the first one fails.
+    A round in which nothing is left to learn from ends the run; the first one that gathers anything fails.
 
     Raises:
         StageError: a stage failed, or the metric that decides was not measured.
@@ -137,10 +137,11 @@ def play(
     models: list[Model] = []
     scores: list[Scores] = []
     values: list[Values] = []
-    best, stopped = 0, ALL_PLAYED
+    best, stopped, looked = 0, ALL_PLAYED, False
     try:
         for move in moves(run, method, rounds=rounds, evaluation=evaluation):
             if isinstance(move, Look):
+                looked = True
                 if stopping := [alarm.says for alarm in looked_at(run, move, guard) if alarm.level == "stop"]:
                     stopped = f"guard: {'; '.join(stopping)}"
                     break
@@ -164,8 +165,9 @@ def play(
                 stopped = f"no better {stop.metric} on dev for {stop.patience} round{several}"
                 break
     except NothingLeft as nothing:
-        # Rounds went well and then nothing was left to learn from: a collapse, at which the best so far is kept.
-        if len(labels) < 2:
+        # An earlier round gathered something, this one nothing: a collapse, at which the best so far is kept. Where no
+        # round did, a setting is at fault.
+        if not looked:
             raise
         stopped = str(nothing).partition("\n")[0]
     if stopped == ALL_PLAYED and len(labels) <= rounds:
