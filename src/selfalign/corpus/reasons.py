@@ -32,6 +32,11 @@ class Kind:
         self.numbers = [old if old == new else None for old, new in zip(self.numbers, numbers, strict=True)]
 
 
+def in_lines(counts: Iterable[tuple[str, int]]) -> str:
+    """Counted reasons as the end of a message: a line each."""
+    return "".join(f"\n  {count:,}: {reason}" for reason, count in counts)
+
+
 def reasons_in_words(reasons: Iterable[str], *, shorten: Shorten) -> tuple[tuple[str, int], ...]:
     """How many rows were dropped for which kind of reason, the commonest first, the rare ones as one.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from selfalign.corpus.reasons import in_lines
 from selfalign.corpus.words import words
 from selfalign.errors import RecipeError, StageError
 from selfalign.measures.health import ngrams
@@ -133,8 +134,9 @@ def candidates(texts: Table[Text], instructions: Table[Chat], *, filters: Instru
             id=text.id, prompt=(Message(role="user", content=instruction),), answer=text.text, parents=(text.id,)
         )
     if not seen:
-        listed = "".join(f"\n  {count:,}: {reason}" for reason, count in reasons.most_common())
-        raise StageError(f"the backward model wrote no plausible instruction; refused:{listed}")
+        raise StageError(
+            f"the backward model wrote no plausible instruction; refused:{in_lines(reasons.most_common())}"
+        )
 
 
 def implausible(instruction: str, answer: str, filters: InstructionFilter, *, finished: bool) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from selfalign.corpus.contamination import Known
 from selfalign.corpus.duplicates import Duplicates, Index
 from selfalign.corpus.nesting import TooDeep
-from selfalign.corpus.reasons import reasons_in_words
+from selfalign.corpus.reasons import in_lines, reasons_in_words
 from selfalign.corpus.segmentation import Segmentation, segments
 from selfalign.corpus.words import excerpt
 from selfalign.data.documents import expected, read_documents
@@ -243,4 +243,4 @@ def funnel(given: Table[Text] | None) -> str:
 
 def listed(reasons: Sequence[str]) -> str:
     """Reasons by kind, a line each."""
-    return "".join(f"\n  {count:,}: {reason}" for reason, count in reasons_in_words(reasons, shorten=excerpt))
+    return in_lines(reasons_in_words(reasons, shorten=excerpt))

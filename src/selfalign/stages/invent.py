@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
+from selfalign.corpus.reasons import in_lines
 from selfalign.corpus.words import excerpt
 from selfalign.errors import NothingLeft, RecipeError, StageError
 from selfalign.keys import seed_of
@@ -257,10 +258,10 @@ class Search:
             return TOO_LONG
         refused = ((f"refused by {rule}", number) for rule, number in self.refused.most_common())
         counts = (*self.unreadable.most_common(), *refused)
-        listed = "".join(f"\n  {number:,}: {why}" for why, number in counts)
         replies = "".join(f"\n  {excerpt(reply, 300)!r}" for reply in self.first_replies)
         return (
-            f"the model continued {self.lists_read:,} lists of tasks and invented none that can be used:{listed}\n"
+            f"the model continued {self.lists_read:,} lists of tasks and invented none that can be used:"
+            f"{in_lines(counts)}\n"
             f"Its first replies:{replies}\nremedy: a larger or tuned model, another rendering of the list "
             "(method.task_rendering), more room (method.synthesis.sampling.max_new_tokens), or milder filters "
             "(method.synthesis.filters)"

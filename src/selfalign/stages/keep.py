@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from selfalign.corpus.reasons import in_lines
 from selfalign.corpus.words import excerpt
 from selfalign.errors import NothingLeft, StageError
 from selfalign.grading.scores import kind_of
@@ -183,7 +184,7 @@ def none_sound(refused: Counter[str]) -> str:
     """The message about answers of which none is left."""
     if not refused:
         return "there is no answer: the stage before it dropped every prompt; see its reasons"
-    listed = "".join(f"\n  {count:,}: refused by {rule}" for rule, count in refused.most_common())
+    listed = in_lines((f"refused by {rule}", count) for rule, count in refused.most_common())
     return f"no answer is left, every one breaks a rule (answer_filters):{listed}"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from selfalign.corpus.reasons import in_lines
 from selfalign.corpus.words import excerpt
 from selfalign.errors import NothingLeft, RecipeError, StageError
 from selfalign.keys import seed_of
@@ -209,7 +210,7 @@ def without_thoughts(
         )
     note("refused", dict(refused.most_common()))
     if not kept:
-        listed = "".join(f"\n  {count:,}: refused by {rule}" for rule, count in refused.most_common())
+        listed = in_lines((f"refused by {rule}", count) for rule, count in refused.most_common())
         raise NothingLeft(
             f"no answer is left of {refused.total():,}:{listed}\n  the first reply: {excerpt(first, 300)!r}\nremedy: a "
             "larger model, more or shorter demonstrations (method.shots.count), more room "
