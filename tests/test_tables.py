@@ -21,6 +21,7 @@ from selfalign.types import (
     Grade,
     HealthMeasure,
     Instruction,
+    Item,
     Message,
     MultipleChoice,
     OptionScores,
@@ -49,6 +50,7 @@ ROWS: dict[type, Any] = {
         rejected_finished=some.booleans(),
     ),
     Instruction: some.builds(Instruction, id=texts, prompt=prompts, checks=texts),
+    Item: some.builds(Item, id=texts, prompt=prompts, given=texts),
     MultipleChoice: some.builds(
         MultipleChoice, id=texts, prompt=prompts, options=some.lists(texts, max_size=3).map(tuple),
         right=some.lists(some.integers(0, 9), max_size=3).map(tuple), best=some.none() | some.integers(0, 9),

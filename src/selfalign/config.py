@@ -7,7 +7,7 @@ from their fields, so a method declares nothing twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +30,8 @@ from selfalign.methods import METHODS
 from selfalign.place import Place
 from selfalign.stage import asking
 from selfalign.stages.evaluate import METRICS, Evaluation
+from selfalign.stages.suites import metrics_of
+from selfalign.suites import SUITES
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Rec
     except ValidationError as error:
         raise RecipeError(faults(error, shape, where)) from error
     found: Any = checked
+    name_suites(found, where)
     keep_clean(found)
     recipe = Recipe(
         found.name, method, found.rounds, built(Stop, found.stop), built(Guard, found.guard),
@@ -204,13 +207,51 @@ def refuse_replaced(settings: Mapping[str, Any], method: type[Any], where: str) 
             )
 
 
+def name_suites(found: Any, where: str) -> None:
+    """Tell every suite's file which suite it is of, as the setting beside it says.
+
+    Raises:
+        RecipeError: no suite has that name, one is given twice, or one runs code that a model wrote and the recipe does
+            not allow it by name.
+    """
+    allowed = found.evaluate.allow_code_execution
+    for name in allowed:
+        if not getattr(SUITES.get(name), "runs_code", False):
+            known = ", ".join(one.name for one in SUITES.values() if getattr(one, "runs_code", False)) or "none"
+            raise RecipeError(f"{where}: evaluate.allow_code_execution: {name!r} runs no code; suites that do: {known}")
+    for split in ("dev", "test"):
+        suites = getattr(getattr(found.evaluate, split), "suites", ())
+        for place, suite in enumerate(suites):
+            path = f"{where}: evaluate.{split}.suites.{place}"
+            if suite.name not in SUITES:
+                raise RecipeError(
+                    f"{path}.name: no suite is called {suite.name!r}{nearest(suite.name, SUITES)}; "
+                    f"known: {', '.join(SUITES)}"
+                )
+            if suite.name in [other.name for other in suites[:place]]:
+                raise RecipeError(f"{path}: suite {suite.name!r} is given twice in one split: join its files")
+            if getattr(SUITES[suite.name], "runs_code", False) and suite.name not in allowed:
+                raise RecipeError(
+                    f"{path}: suite {suite.name!r} runs code that a model wrote, in a locked-down process (see "
+                    f"docs/sandbox.md); allow it by name: evaluate.allow_code_execution: [{suite.name}]"
+                )
+            suite.items = replace(suite.items, suite=suite.name)
+
+
 def keep_clean(found: Any) -> None:
     """Have a method that can keep its data clean of other data keep it clean of all that the recipe measures with."""
     if "clean_of" not in type(found.method).model_fields or "clean_of" in found.method.model_fields_set:
         return
     splits = [split for split in (found.evaluate.dev, found.evaluate.test) if split is not None]
     measured_with = (
-        source for split in splits for source in (split.held_out, split.instructions, *split.multiple_choice)
+        source
+        for split in splits
+        for source in (
+            split.held_out,
+            split.instructions,
+            *split.multiple_choice,
+            *(suite.items for suite in split.suites),
+        )
     )
     found.method.clean_of = tuple(source for source in measured_with if source is not None)
 
@@ -233,11 +274,16 @@ def check_together(recipe: Recipe, found: Any, where: str) -> None:
         measured |= {"instructions", "instructions_loose"}
     if found.evaluate.dev.multiple_choice:
         measured |= {"mc1", "mc2"}
+    measured |= set(metrics_of(tuple(suite.name for suite in found.evaluate.dev.suites)))
     metric = recipe.stop.metric
     if metric not in measured:
         known = "is unknown"
         if metric in METRICS:
             known = "is not measured on dev" if METRICS[metric].better else "has no better side and cannot decide"
+            if found.evaluate.test is not None and metric in metrics_of(
+                tuple(suite.name for suite in found.evaluate.test.suites)
+            ):
+                known = "is measured on test, which is only reported: what decides must be measured on dev"
         choice = f"choose of: {', '.join(sorted(measured))}"
         raise RecipeError(f"{where}: stop.metric '{metric}' {known}{nearest(metric, measured)}; {choice}")
     scripted = found.method.base.ref.startswith("scripted:")

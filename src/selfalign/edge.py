@@ -10,7 +10,7 @@ import difflib
 import re
 import types as builtin_types
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
@@ -35,6 +35,8 @@ from selfalign.stages.load import (
     load_multiple_choice,
     load_probes,
 )
+from selfalign.stages.suites import loaded
+from selfalign.suites import SUITES
 from selfalign.types import Chat, Demonstration, Instruction, Model, MultipleChoice, Probe, Source, Table, Text
 
 # What a field's type cannot say. By field name: a name means one thing throughout the package.
@@ -108,8 +110,8 @@ BOUNDS: dict[str, Any] = {
 
 # Lists that may hold nothing.
 MAY_BE_EMPTY = (
-    "checks", "multiple_choice", "clean_of", "forbidden_words", "rubrics", "principles", "probes", "identity",
-    "verbose",
+    "checks", "multiple_choice", "suites", "allow_code_execution", "clean_of", "forbidden_words", "rubrics",
+    "principles", "probes", "identity", "verbose",
 )  # fmt: skip
 
 # In a JSON Schema a reference is a text.
@@ -182,8 +184,21 @@ def source_of(value: Any) -> Source:
     """A data reference, pinned."""
     if not isinstance(value, str):
         raise ValueError("data is named by text, for example data.jsonl or embedded:house-style#train")
+    suite, value = suite_in(value)
     sliced = re.fullmatch(r"((?:embedded|hub):[^#]+#[^#]+)#(\d{1,18})", value)
-    return sources.pinned(sliced[1], limit=int(sliced[2])) if sliced else sources.pinned(value)
+    found = sources.pinned(sliced[1], limit=int(sliced[2])) if sliced else sources.pinned(value)
+    return replace(found, suite=suite)
+
+
+def suite_in(ref: str) -> tuple[str, str]:
+    """The suite that a reference written `suite:NAME:FILE` names, and what it is said of."""
+    _, marked, rest = ref.partition("suite:") if ref.startswith("suite:") else ("", "", "")
+    name, colon, place = rest.partition(":")
+    if not marked:
+        return "", ref
+    if name not in SUITES or not colon:
+        raise ValueError(f"no suite is called {name!r}{nearest(name, SUITES)}; known: {', '.join(SUITES)}")
+    return name, place
 
 
 def documents_of(value: Any) -> Source:
@@ -195,8 +210,9 @@ def documents_of(value: Any) -> Source:
 
 def reference_of(value: Model | Source) -> str:
     """How a handle is written in a recipe."""
-    limit = getattr(value, "limit", None)
-    return f"{value.ref}#{limit}" if limit is not None and not value.ref.endswith(f"#{limit}") else value.ref
+    limit, suite = getattr(value, "limit", None), getattr(value, "suite", "")
+    ref = f"suite:{suite}:{value.ref}" if suite else value.ref
+    return f"{ref}#{limit}" if limit is not None and not ref.endswith(f"#{limit}") else ref
 
 
 def number(value: Any) -> Any:
@@ -222,6 +238,8 @@ def value_of(annotation: Any, value: Any) -> Any:
     kinds = [kind for kind in (get_args(annotation) or ()) if kind is not type(None)]
     if isinstance(value, Source):
         row = get_args(annotation if get_origin(annotation) is Table else kinds[0])[0]
+        if value.suite:
+            return loaded(value)
         if row is Text:
             return load_documents(value)
         if row is Instruction:

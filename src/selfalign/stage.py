@@ -37,13 +37,16 @@ class Vectors:
 class Size:
     """How much a call is expected to make and to do: for plans and progress, never for identity.
 
-    `prompt_tokens` and `answer_tokens` are those of the rows made; `work_tokens` pass through the model.
+    `prompt_tokens` and `answer_tokens` are those of the rows made; `work_tokens` pass through the model. `longest_row`
+    is the id of the longest row where one row can be too long by itself, with its tokens.
     """
 
     rows: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
     work_tokens: int = 0
+    longest_row: str = ""
+    longest_row_tokens: int = 0
 
 
 Expect = Callable[..., Size]

@@ -68,6 +68,15 @@ class Instruction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """A prompt of a suite whose replies a program can judge; `given` is what judging needs, as JSON."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    given: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Demonstration:
     """An example of answering by principles: what is thought before the answer, and the answer."""
 
@@ -291,16 +300,21 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data file or set from outside, pinned by content: `digest` enters keys, the place `ref` does not."""
+    """A data file or set from outside, pinned by content: `digest` enters keys, the place `ref` does not.
+
+    `suite` names the suite whose items its rows are, where they are that.
+    """
 
     ref: str
     digest: str
     format: str = ""
     limit: int | None = None
+    suite: str = ""
 
     def identity(self) -> Any:
         """What this source contributes to a key: content and how it is read, never a place."""
-        return {"source": self.digest, "format": self.format, "limit": self.limit}
+        named = {"suite": self.suite} if self.suite else {}
+        return {"source": self.digest, "format": self.format, "limit": self.limit, **named}
 
 
 # -------------------------------------------------------------------------------------------- settings
@@ -474,6 +488,7 @@ ROW_TYPES: dict[str, type] = {
         Chat,
         Pair,
         Instruction,
+        Item,
         Demonstration,
         Probe,
         MultipleChoice,

@@ -295,7 +295,8 @@ NO_ROOM = {"generation_rendering": {"prompt": "dialogue", "max_length": 512}, "s
         ({"parts": 21}, r"20 prompts cannot be split over 21 rounds \(method\.parts\)"),
         ({"shots": {"count": 9}}, r"9 demonstrations .* \(method\.shots\.count\), and there are 8"),
         (NO_ROOM | {"shots": {"count": 0}, "principles": "embedded:principles"}, r"principles take about [\d,]+ token"),
-        (NO_ROOM, r"2 demonstrations about [\d,]+, and a prompt may have 12"),
+        (NO_ROOM, r"demonstration '[\w-]+' alone takes about [\d,]+ tokens, and a prompt may have 12"),
+        (NO_ROOM | {"sampling": {"max_new_tokens": 392}}, r"2 demonstrations about [\d,]+, and a prompt may have 120"),
         (
             {"sampling": {"max_new_tokens": 512}, "generation_rendering": {"prompt": "dialogue", "max_length": 512}},
             r"max_new_tokens 512 leaves no room for a prompt in method\.generation_rendering\.max_length 512",
@@ -335,5 +336,6 @@ def test_a_demonstration_that_leaves_no_room_is_named(tmp_path: Path) -> None:
     rows = [{"id": f"short-{number}", "instruction": f"Say {number}.", "output": f"{number}."} for number in range(30)]
     rows.append({"id": "far-too-long", "instruction": "Tell all.", "thought": "Rule 2.", "output": "all of it " * 2000})
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(Exception, match=r"demonstration 'far-too-long' alone takes about [\d,]+ tokens"):
-        played("soft", tmp_path, demonstrations=str(file), shots={"count": 1}, parts=2)
+    recipe = settings_of("soft", tmp_path / "store", demonstrations=str(file), shots={"count": 1}, parts=2)
+    with pytest.raises(RecipeError, match=r"demonstration 'far-too-long' alone takes about [\d,]+ tokens"):
+        plan_recipe(written(tmp_path, recipe), [])

@@ -46,6 +46,7 @@ EMBEDDED: Mapping[str, tuple[str, ...]] = {
     "demonstrations": ("train",),
     "red-teaming": ("train",),
     "identity": ("train",),
+    "sample-gsm8k": ("dev", "test"),
 }
 # A branch moves under its name; a commit does not, and a tag is trusted not to.
 MOVING_REVISIONS = ("main", "master", "head")

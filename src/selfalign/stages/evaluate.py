@@ -13,12 +13,15 @@ from typing import Any, Literal
 
 from selfalign.measures.health import answer_words, distinct_parts, near_duplicates, repetition
 from selfalign.measures.house_style import follows_house_style
+from selfalign.measures.metric import Metric
 from selfalign.measures.verifiers import verified, verified_loosely
 from selfalign.stage import Size, stage
 from selfalign.stages.generate import generate
 from selfalign.stages.multiple_choice import ChoiceForm, chosen
 from selfalign.stages.rate import uncertainties
 from selfalign.stages.score import score_answers
+from selfalign.stages.suites import SuiteData, measured_with, metrics_of
+from selfalign.suites import SUITES
 from selfalign.types import (
     AnswerScore,
     Chat,
@@ -35,16 +38,6 @@ from selfalign.work import rows
 
 Check = Literal["house_style", "exact_match"]
 NEAR_DUPLICATE_OVERLAP = 0.7
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What a suite's numbers mean. `better` is None where neither direction is good in itself."""
-
-    name: str
-    better: Literal["higher", "lower"] | None
-    says: str
-    share: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -68,7 +61,7 @@ METRICS: dict[str, Metric] = {
         Metric("unfinished", "lower", "answers cut by the token limit", True),
         Metric("entropy", None, "entropy of the next token at every place of the human answers, nats"),
     )
-}
+} | metrics_of(tuple(SUITES))
 
 
 # Between the name of a metric and the category whose items alone it is measured on.
@@ -86,12 +79,13 @@ def metric_named(name: str) -> Metric:
 class Split:
     """The data a split measures with: human answers held out from training, prompts a program can verify, choices.
 
-    Several files of multiple-choice items are measured as one.
+    Several files of multiple-choice items are measured as one. `suites` are published test sets, each with its file.
     """
 
     held_out: Table[Chat]
     instructions: Table[Instruction] | None = None
     multiple_choice: tuple[Table[MultipleChoice], ...] = ()
+    suites: tuple[SuiteData, ...] = ()
     checks: tuple[Check, ...] = ()
 
 
@@ -102,7 +96,8 @@ class Evaluation:
     Answers are sampled at temperature 1 so that a model's own answers are typical of it; instructions are greedy.
     `multiple_choice_form`: options are scored as answers, by their log-probability (its sum, or its mean per token),
     or listed in the prompt under letters. `entropy`: how unsure each model is of the same fixed texts, which shows the
-    sharpening that learning from oneself brings (SOFT); one more pass over the held-out rows.
+    sharpening that learning from oneself brings (SOFT); one more pass over the held-out rows. Suites that run code a
+    model wrote are refused unless `allow_code_execution` names them.
     """
 
     dev: Split
@@ -111,6 +106,7 @@ class Evaluation:
     instruction_sampling: Sampling = Sampling(max_new_tokens=128, temperature=0.0)
     multiple_choice_form: ChoiceForm = "answers"
     entropy: bool = False
+    allow_code_execution: tuple[str, ...] = ()
     rendering: Rendering = Rendering()
     seed: int = 0
 
@@ -145,6 +141,7 @@ def measure(model: Model, evaluation: Evaluation, split: Split) -> Measured:
     if split.multiple_choice:
         form = evaluation.multiple_choice_form
         results.append(chosen(model, split.multiple_choice, form=form, rendering=rendering, seed=seed))
+    results += [measured_with(model, suite, rendering=rendering, seed=seed) for suite in split.suites]
     if evaluation.entropy:
         results.append(entropy_results(uncertainties(model, split.held_out, rendering=rendering, over="answer")))
     return Measured(tuple(results), answers)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from selfalign.keys import seed_of
 from selfalign.ports import LM
 from selfalign.stage import Size, stage
-from selfalign.types import Chat, Instruction, Model, Rendering, Sampling, Table
+from selfalign.types import Chat, Instruction, Item, Model, Rendering, Sampling, Table
 from selfalign.work import advance, drop, in_shards, note, rows, serving
 
 ROWS_PER_SHARD = 128
@@ -26,7 +26,7 @@ def answers_size(size: Callable[[Any], Size], *, prompts: Table[Any], sampling: 
 @stage(version=2, needs="serve", expect=answers_size)
 def generate(
     model: Model,
-    prompts: Table[Chat] | Table[Instruction],
+    prompts: Table[Chat] | Table[Instruction] | Table[Item],
     *,
     sampling: Sampling,
     rendering: Rendering,

@@ -62,7 +62,23 @@ def load_instructions(source: Source) -> Iterator[Instruction]:
     yield from read_instructions(source)
 
 
-@stage(version=1, needs="driver", expect=size_of_source)
+def demonstrations_size(size: Callable[[Any], Size], *, source: Source) -> Size:
+    """All rows are read, since pools are small, and a plan names one that is too long to be shown."""
+    lengths = {
+        one.id: (characters(one.prompt) // CHARACTERS_PER_TOKEN, len(one.thought + one.answer) // CHARACTERS_PER_TOKEN)
+        for one in read_demonstrations(source)
+    }
+    longest = max(lengths, key=lambda row_id: sum(lengths[row_id]), default="")
+    return Size(
+        rows=len(lengths),
+        prompt_tokens=sum(prompt + TEMPLATE_TOKENS for prompt, _ in lengths.values()),
+        answer_tokens=sum(answer for _, answer in lengths.values()),
+        longest_row=longest,
+        longest_row_tokens=sum(lengths.get(longest, ())),
+    )
+
+
+@stage(version=1, needs="driver", expect=demonstrations_size)
 def load_demonstrations(source: Source) -> Iterator[Demonstration]:
     """A file's rows as demonstrations, in file order; `thought` is optional.
 

@@ -39,16 +39,22 @@ LETTER_TOKENS = 4
 
 
 def chosen(
-    model: Model, items: tuple[Table[MultipleChoice], ...], *, form: ChoiceForm, rendering: Rendering, seed: int
+    model: Model,
+    items: tuple[Table[MultipleChoice], ...],
+    *,
+    form: ChoiceForm,
+    rendering: Rendering,
+    seed: int,
+    names: tuple[str, str] = ("mc1", "mc2"),
 ) -> Table[Result]:
-    """Results of every item of every table; calls whatever stages that needs."""
+    """Results of every item of every table under the names of the two readings; calls whatever stages that needs."""
     scores = tuple(
         score_letters(model, table, rendering=rendering, seed=seed)
         if form == "letters"
         else score_options(model, table, rendering=rendering)
         for table in items
     )
-    return multiple_choice_results(items=items, scores=scores, form=form)
+    return multiple_choice_results(items=items, scores=scores, form=form, names=names)
 
 
 # --------------------------------------------------------------------------------------- options as answers
@@ -194,9 +200,15 @@ def results_size(size: Callable[[Any], Size], *, items: tuple[Table[MultipleChoi
 
 @stage(version=1, needs="driver", expect=results_size)
 def multiple_choice_results(
-    *, items: tuple[Table[MultipleChoice], ...], scores: tuple[Table[OptionScores], ...], form: ChoiceForm
+    *,
+    items: tuple[Table[MultipleChoice], ...],
+    scores: tuple[Table[OptionScores], ...],
+    form: ChoiceForm,
+    names: tuple[str, str] = ("mc1", "mc2"),
 ) -> Iterator[Result]:
     """`mc1`, `mc2` and, where items are of several categories, `mc1:category` of every item; ids as in the tables.
+
+    `names` calls the two readings otherwise, for suites that are told apart from other choices.
 
     `reply` is the option of the highest value, or those that share it. An item that was not scored has no value, and
     the reason.
@@ -215,16 +227,18 @@ def multiple_choice_results(
         raise StageError(f"none of {len(asked)} multiple-choice items was scored: {why_unscored(asked[0], form)}")
     several = len({item.category for item in asked}) > 1
     for item in asked:
-        for one in results_of(item, found.get(item.id), form):
+        for one in results_of(item, found.get(item.id), form, names):
             yield one
-            if several and one.suite == "mc1":
-                yield replace(one, suite=f"mc1:{item.category}")
+            if several and one.suite == names[0]:
+                yield replace(one, suite=f"{names[0]}:{item.category}")
 
 
-def results_of(item: MultipleChoice, scores: OptionScores | None, form: ChoiceForm) -> Iterator[Result]:
+def results_of(
+    item: MultipleChoice, scores: OptionScores | None, form: ChoiceForm, names: tuple[str, str]
+) -> Iterator[Result]:
     """MC1 and MC2 of one item."""
     if scores is None:
-        for suite in ("mc1", "mc2"):
+        for suite in names:
             yield Result(id=item.id, suite=suite, value=None, why=why_unscored(item, form))
         return
     values = list(scores.log_probabilities)
@@ -233,7 +247,8 @@ def results_of(item: MultipleChoice, scores: OptionScores | None, form: ChoiceFo
     first = likeliest(values, item.right, item.best)
     passed = mc1(values, item.right, item.best)
     reply = " | ".join(item.options[place] for place in first)
+    single, both = names
     yield Result(
-        id=item.id, suite="mc1", value=float(passed), reply=reply, why="" if passed or len(first) == 1 else TIED
+        id=item.id, suite=single, value=float(passed), reply=reply, why="" if passed or len(first) == 1 else TIED
     )
-    yield Result(id=item.id, suite="mc2", value=mc2(values, item.right))
+    yield Result(id=item.id, suite=both, value=mc2(values, item.right))

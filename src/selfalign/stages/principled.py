@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from selfalign.corpus.reasons import in_lines
 from selfalign.corpus.words import excerpt
-from selfalign.errors import NothingLeft, RecipeError, StageError
+from selfalign.errors import NothingLeft, RecipeError
 from selfalign.keys import seed_of
 from selfalign.measures.health import repetition
 from selfalign.measures.novelty import Novelty
@@ -32,8 +32,6 @@ LEAK = re.compile(
 APOLOGY = re.compile(
     r"^\W*(?:i(?:'m| am)(?: so| very| really)? sorry|sorry\b|i apologi[sz]e|my apologies)", re.IGNORECASE
 )
-# A guess, as in plans.
-CHARACTERS_PER_TOKEN = 4
 RULES = ("no_answer", "empty", "cut", "leak", "repetitive", "echo", "apology")
 
 
@@ -79,14 +77,20 @@ def prompts_size(
     """One prompt a row, each with the principles and its demonstrations.
 
     Raises:
-        RecipeError: there are fewer demonstrations than shots, or rules and demonstrations leave no room for an answer;
-            so a plan says it before anything is computed.
+        RecipeError: there are fewer demonstrations than shots, one is too long to be shown, or rules and demonstrations
+            leave no room for an answer; so a plan says it before anything is computed.
     """
     given, pool = size(prompts), size(demonstrations)
     if pool.rows < shots.count:
         raise RecipeError(
             f"{shots.count} demonstrations are to stand before each prompt (method.shots.count), and there are "
             f"{pool.rows}: give more, or ask for fewer"
+        )
+    if shots.count and pool.longest_row_tokens > room:
+        raise RecipeError(
+            f"demonstration {pool.longest_row!r} alone takes about {pool.longest_row_tokens:,} tokens, and a prompt "
+            f"may have {room:,} so that an answer has room: shorten it, leave it out, or raise "
+            "method.generation_rendering.max_length"
         )
     shown = shots.count * (pool.prompt_tokens + pool.answer_tokens) // pool.rows
     rules = sum(size(table).answer_tokens for table in principles)
@@ -113,12 +117,8 @@ def principled_prompts(
 
     `room` is the largest number of tokens that leaves an answer room, which a plan checks. Which demonstrations a
     prompt sees depends on (seed, its id) alone, whatever other prompts there are.
-
-    Raises:
-        StageError: a demonstration alone is longer than that; names it.
     """
     pool = list(rows(demonstrations))
-    check_lengths(pool[: shots.count] if shots.drawn == "fixed" or not shots.count else pool, room)
     rules = "\n\n".join(text.text.strip() for table in principles for text in rows(table))
     drawn: Counter[str] = Counter()
     for chat in rows(prompts):
@@ -138,17 +138,6 @@ def principled_prompts(
     note("demonstrations", len(pool))
     note("demonstrations_shown", len(drawn))
     note("coverage", len(drawn) / len(pool))
-
-
-def check_lengths(pool: Sequence[Demonstration], room: int) -> None:
-    """Refuse a demonstration that no prompt can be shown, which else would take with it each prompt that draws it."""
-    for one in pool:
-        tokens = sum(len(turn.content) for turn in turns_of(one)) // CHARACTERS_PER_TOKEN
-        if tokens > room:
-            raise StageError(
-                f"demonstration {one.id!r} alone takes about {tokens:,} tokens, and a prompt may have {room:,} so that "
-                "an answer has room: shorten it, leave it out, or raise method.generation_rendering.max_length"
-            )
 
 
 def chosen(pool: Sequence[Demonstration], shots: Shots, seed: int, row_id: str) -> Sequence[Demonstration]:

@@ -1,0 +1,91 @@
+"""What a suite is: rows as its authors publish them, and what a reply to one of them is worth.
+
+A suite knows no model and no file. Heavy verifiers are imported when a reply is judged, not when a suite is named.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from selfalign.data.formats import Format
+from selfalign.measures.metric import Metric
+from selfalign.types import Item, MultipleChoice
+
+Row = Mapping[str, Any]
+Form = Literal["answers", "answers-per-token", "letters"]
+
+
+class Verdict(NamedTuple):
+    """What a reply is worth in one metric: a value, or None and why it could not be judged.
+
+    `weight` is how many judgements the value is the mean of (constraints of a prompt, for example): a metric's mean is
+    then that over all judgements, not over prompts.
+    """
+
+    metric: str
+    value: float | None
+    why: str = ""
+    weight: float = 1.0
+
+
+Verify = Callable[[Sequence[Item], Sequence[str]], Iterable[tuple[Verdict, ...]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """A suite whose replies a program can judge.
+
+    `item_of` turns a row and its id into an item, or raises `Misfit`. `verify` gives the verdicts of every reply, in
+    order; replies come from models and are hostile. `runs_code`: judging executes what the model wrote, which a recipe
+    must allow by name. `packages` are imported by `verify`; `extra` is the extra that installs them.
+    """
+
+    name: str
+    says: str
+    metrics: tuple[Metric, ...]
+    formats: tuple[Format, ...]
+    item_of: Callable[[Row, str], Item]
+    verify: Verify
+    max_new_tokens: int
+    runs_code: bool = False
+    packages: tuple[str, ...] = ()
+    extra: str = "suites"
+
+    def missing(self) -> str:
+        """Why replies cannot be judged here: a package that is not installed, with the remedy; nothing if all are."""
+        absent = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        if not absent:
+            return ""
+        return f"suite {self.name!r} needs {', '.join(absent)}: pip install 'selfalign[{self.extra}]'"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChoiceSuite:
+    """A suite whose items offer options: the model's is the likeliest, in the form the suite is usually read in."""
+
+    name: str
+    says: str
+    formats: tuple[Format, ...]
+    item_of: Callable[[Row, str], MultipleChoice]
+    form: Form
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What its two readings are called."""
+        return f"{self.name}_mc1", f"{self.name}_mc2"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The likeliest option is right (accuracy), and the probability of all right ones."""
+        single, several = self.names
+        return (
+            Metric(single, "higher", f"{self.says}: items whose likeliest option is right; a tie is wrong", True),
+            Metric(several, "higher", f"{self.says}: share of the probability that the right options have", True),
+        )
+
+    def missing(self) -> str:
+        """Nothing: choices need no package."""
+        return ""
