@@ -30,6 +30,7 @@ check: $(INSTALLED) ## formatting, lint, types, layers, locks and generated page
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	cd benchmarks && MYPYPATH=../src ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache/benchmarks *.py
+	cd benchmarks/claims && MYPYPATH=../../src ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/claims *.py
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/lock_stages.py --check
 	$(BIN)/python scripts/write_docs.py --check

@@ -5,34 +5,31 @@ others, three of which are to be answered in a full sentence: a form that nobody
 selector starts from the same random rows and grows to 8 % of the pool; `all rows` trains on the whole pool with as many
 optimiser steps. Test words occur in no pool, and every kind of task counts the same.
 
-    python benchmarks/diverse_evol_toy.py               # the reported seeds
-    python benchmarks/diverse_evol_toy.py --seeds 100 101 --selectors k-center random
+    python benchmarks/claims/diverse_evol.py               # the reported seeds
+    python benchmarks/claims/diverse_evol.py --seeds 100 101 --arms k-center random
 
-A claim is printed as holding or failing, whichever way it falls.
+A claim is printed with its verdict, whichever way it falls.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
-import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-import yaml
+from experiment import DOES_NOT_HOLD, HOLDS, METRICS, claimed, played, rows_of, run_experiment, scores_of, shown, write
 
 from selfalign.embedded.toy_tasks import TOY_KINDS, ToyTask, toy_answer, toy_tasks, word_pool
-from selfalign.playing import Played, play_recipe
+from selfalign.playing import Played
 from selfalign.store import Store
 
 COMMON = ("upper", "double")
 WORDY = ("first", "vowels", "sort")
+SENTENCE = "the answer is {}."
 COMMON_ROWS = 460
 STEMS = 40
 RARE_ROWS = 14
@@ -54,20 +51,11 @@ SELECTORS: dict[str, dict[str, object]] = {
     "margin": {"by": "margin"},
     "entropy": {"by": "entropy"},
 }
-# Two-sided 95 % quantiles of Student's t for as many degrees of freedom: seeds are few.
-T_QUANTILE = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
-def rows_of(tasks: list[ToyTask]) -> list[dict[str, str]]:
+def rows_in_form(tasks: Iterable[ToyTask]) -> list[dict[str, str]]:
     """Tasks as rows; some kinds are answered in a full sentence."""
-    return [
-        {
-            "id": task.id,
-            "instruction": task.instruction,
-            "output": f"the answer is {task.output}." if task.kind in WORDY else task.output,
-        }
-        for task in tasks
-    ]
+    return [row for task in tasks for row in rows_of([task], SENTENCE if task.kind in WORDY else "{}")]
 
 
 def near_duplicates(kind: str, seed: int) -> list[ToyTask]:
@@ -91,46 +79,24 @@ def pool(seed: int) -> list[ToyTask]:
     return [*common, *toy_tasks(kinds=rare, count=RARE_ROWS * len(rare), seed=seed + 1000, pool="train")]
 
 
-def write(path: Path, tasks: list[ToyTask]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows_of(tasks)), "utf-8")
-    return str(path)
-
-
-def recipe(folder: Path, name: str, seed: int, split: str, **method: object) -> Path:
-    """A recipe as a file; what is not said is as in the method."""
-    settings = {
-        "name": name,
-        "method": {
-            "name": "diverse_evol", "base": "embedded:toy", "pool": str(folder / f"pool-{seed}.jsonl"),
-            "rendering": {"prompt": "chat"}, "optimisation": {"learning_rate": 1e-3, "batch_size": 16},
-            "updates": [UPDATES], "start_seed": seed, "seed": seed, **method,
-        },
-        "rounds": ROUNDS,
-        "evaluate": {
-            "dev": {"held_out": str(folder / f"{split}.jsonl"), "checks": ["exact_match"]},  # nothing is decided by it
-            "sampling": {"max_new_tokens": 24, "temperature": 0.0},
-        },
-        "place": {"store": str(folder / "store")},
+def method_of(folder: Path, seed: int, **method: Any) -> dict[str, Any]:
+    """A run's settings; what is not said is as in the method."""
+    return {
+        "name": "diverse_evol", "base": "embedded:toy", "pool": str(folder / f"pool-{seed}.jsonl"),
+        "rendering": {"prompt": "chat"}, "optimisation": {"learning_rate": 1e-3, "batch_size": 16},
+        "updates": [UPDATES], "start_seed": seed, "seed": seed, **method,
     }  # fmt: skip
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(settings), "utf-8")
-    return path
 
 
-def played(folder: Path, name: str, seed: int, split: str, *, rounds: int = ROUNDS, **method: object) -> Played:
-    path = recipe(folder, name, seed, split, **method)
-    return play_recipe(path, [f"rounds={rounds}"], folder / "runs" / name)
-
-
-def last_scores(one: Played) -> dict[str, tuple[float, float, float]]:
-    """Mean and 95 % interval over items of the last round, by metric."""
+def worst_of(one: Played) -> dict[str, float]:
+    """The worse end of each metric's interval over items after the last round."""
     scores = one.outcome.scores[-1]["dev"]
-    return {name: (scores[name].mean.mean, scores[name].mean.low, scores[name].mean.high) for name in scores}
+    return {name: scores[name].mean.low if sign > 0 else scores[name].mean.high for name, (sign, _) in METRICS.items()}
 
 
-def chosen_facts(one: Played) -> dict[str, float]:
+def chosen_facts(folder: Path, one: Played) -> dict[str, float]:
     """What the last chosen set is like: kinds of tasks, words of an answer, languages."""
-    store = Store(one.folder.path.parent.parent / "store")
+    store = Store(folder / "store")
     event = one.folder.rounds()[-1]
     kinds = Counter(row.id.split("-")[0] for key in event["chosen"] for row in store.rows(key))
     facts = {f"{row.id}": row.chosen for row in store.rows(event["selection"])} if event["selection"] else {}
@@ -138,94 +104,63 @@ def chosen_facts(one: Played) -> dict[str, float]:
     return {"kinds": float(len(kinds)), "rare": rare / max(1, sum(kinds.values())), **facts}
 
 
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % t-interval over seeds."""
-    if len(values) < 2:
-        return values[0], float("nan"), float("nan")
-    half = T_QUANTILE[len(values) - 1] * stdev(values) / len(values) ** 0.5
-    return mean(values), mean(values) - half, mean(values) + half
-
-
-def shown(values: list[float], *, digits: int = 3) -> str:
-    middle, low, high = interval(values)
-    return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTED_SEEDS))
-    parser.add_argument("--selectors", nargs="+", default=list(SELECTORS), choices=SELECTORS)
-    parser.add_argument("--split", default="test", choices=("dev", "test"), help="settings are chosen on dev")
-    parser.add_argument("--folder", type=Path, help="keep the runs here (default: a folder that is removed)")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        report(options.folder or Path(temporary), options)
-
-
 def report(folder: Path, options: argparse.Namespace) -> None:
     """Play everything and print the tables."""
     started = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
     for split in ("dev", "test"):
         tasks = toy_tasks(kinds=TOY_KINDS, count=TEST_ROWS_PER_KIND * len(TOY_KINDS), seed=7, pool=split)
-        write(folder / f"{split}.jsonl", tasks)
-    found: dict[str, list[dict[str, tuple[float, float, float]]]] = {}
+        write(folder / f"{split}.jsonl", rows_in_form(tasks))
+    found: dict[str, list[dict[str, float]]] = {}
     facts: dict[str, list[dict[str, float]]] = {}
+    worst: list[dict[str, float]] = []
+
+    def run(arm: str, name: str, seed: int, *, rounds: int = ROUNDS, **method: Any) -> Played:
+        one = played(
+            folder, f"{name}-{seed}", method_of(folder, seed, **method), rounds=rounds,
+            held_out=folder / f"{options.split}.jsonl", micro_batch_tokens=None,
+        )  # fmt: skip
+        found.setdefault(arm, []).append(scores_of(one))
+        facts.setdefault(arm, []).append(chosen_facts(folder, one))
+        return one
+
     for seed in options.seeds:
-        size = len(json_lines(write(folder / f"pool-{seed}.jsonl", pool(seed))))
-        everything = played(folder, f"all-{seed}", seed, options.split, rounds=1, start=size, grow=1)
-        found.setdefault("all rows", []).append(last_scores(everything))
-        facts.setdefault("all rows", []).append(chosen_facts(everything))
-        for by in options.selectors:
-            one = played(folder, f"{by}-{seed}", seed, options.split, start=START, grow=GROW, selection=SELECTORS[by])
-            found.setdefault(by, []).append(last_scores(one))
-            facts.setdefault(by, []).append(chosen_facts(one))
-            print(f"  seed {seed} {by}: nll {found[by][-1]['nll'][0]:.3f}", flush=True)
-    share = (START + GROW * (ROUNDS - 1)) / size
-    print(f"\n{size} rows, {share:.1%} of them chosen; {UPDATES} updates a round; {len(options.seeds)} seeds; ")
+        rows = rows_in_form(pool(seed))
+        write(folder / f"pool-{seed}.jsonl", rows)
+        worst.append(worst_of(run("all rows", "all", seed, rounds=1, start=len(rows), grow=1)))
+        for by in options.arms:
+            run(by, by, seed, start=START, grow=GROW, selection=SELECTORS[by])
+            print(f"  seed {seed} {by}: nll {found[by][-1]['nll']:.3f}", flush=True)
+    share = (START + GROW * (ROUNDS - 1)) / len(rows)
+    print(f"\n{len(rows)} rows, {share:.1%} of them chosen; {UPDATES} updates a round; {len(options.seeds)} seeds; ")
     print(f"split {options.split}; means with 95 % t-intervals over seeds; {time.monotonic() - started:.0f} s\n")
     print(
         "| selector | NLL, nats/token | exact match | kinds of 8 | rare rows | answer words | undetermined language |"
     )
     print("|---|---|---|---|---|---|---|")
     for by in found:
-        cells = [shown([one["nll"][0] for one in found[by]]), shown([one["exact_match"][0] for one in found[by]])]
+        cells = [shown([one[metric] for one in found[by]]) for metric in ("nll", "exact_match")]
         kinds, rare = (shown([one[name] for one in facts[by]], digits=2) for name in ("kinds", "rare"))
         words = shown([one["answer_words"] for one in facts[by]], digits=2)
         language = shown([one.get("language:undetermined", 0.0) for one in facts[by]], digits=2)
         print(f"| {by} | {' | '.join(cells)} | {kinds} | {rare} | {words} | {language} |")
-    claims(found, options.seeds)
+    claims(found, worst)
 
 
-def json_lines(path: str) -> list[str]:
-    return Path(path).read_text("utf-8").splitlines()
-
-
-def claims(found: dict[str, list[dict[str, tuple[float, float, float]]]], seeds: list[int]) -> None:
+def claims(found: Mapping[str, Sequence[Mapping[str, float]]], worst: Sequence[Mapping[str, float]]) -> None:
     """The two claims, seed by seed and together."""
-    ours, everything, at_random = found.get("k-center"), found["all rows"], found.get("random")
-    if ours is None:
+    if "k-center" not in found:
         return
     print()
-    for metric, sign in (("nll", 1), ("exact_match", -1)):
-        reached = [
-            sign * one[metric][0] <= sign * all_rows[metric][2 if sign > 0 else 1]
-            for one, all_rows in zip(ours, everything, strict=True)
-        ]
-        verdict = "holds" if all(reached) else "FAILS"
+    ours = found["k-center"]
+    for metric, (sign, _) in METRICS.items():
+        reached = [sign * one[metric] >= sign * least[metric] for one, least in zip(ours, worst, strict=True)]
         print(
-            f"claim: k-center reaches the score of all rows within its interval over items ({metric}): {verdict} "
-            f"in {sum(reached)} of {len(seeds)} seeds"
+            f"claim: k-center reaches the score of all rows within its interval over items ({metric}): "
+            f"{HOLDS if all(reached) else DOES_NOT_HOLD}; in {sum(reached)} of {len(reached)} seeds"
         )
-        if at_random is None:
-            continue
-        gains = [sign * (other[metric][0] - one[metric][0]) for one, other in zip(ours, at_random, strict=True)]
-        _, low, _ = interval(gains)
-        print(
-            f"claim: k-center beats random from the same start ({metric}): {'holds' if low > 0 else 'FAILS'}; "
-            f"gain {shown(gains)} over seeds, better in {sum(gain > 0 for gain in gains)} of {len(seeds)}"
-        )
+    if "random" in found:
+        print(*claimed("k-center", "random from the same start", ours, found["random"]), sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_experiment(__doc__ or "", REPORTED_SEEDS, report, tuple(SELECTORS))

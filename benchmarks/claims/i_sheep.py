@@ -11,10 +11,10 @@ written by the base at once (one-shot), trained for as many epochs, which are mo
 last of the iterated rounds; nothing filtered out; the grader the last model (the paper's algorithm) rather than the
 base (its code); the pairs of all rounds together. Grades, read from one forward pass, cost no generated token.
 
-    python benchmarks/i_sheep_toy.py                    # the reported seeds: half an hour on two busy cores
-    python benchmarks/i_sheep_toy.py --seeds 100 --split dev
+    python benchmarks/claims/i_sheep.py                      # the reported seeds: half an hour on two busy cores
+    python benchmarks/claims/i_sheep.py --seeds 100 --split dev
 
-A claim is printed as holding or failing, whichever way it falls. Answers are sampled at temperature 1. What the base
+A claim is printed with its verdict, whichever way it falls. Answers are sampled at temperature 1. What the base
 learns and who grades were chosen on dev words with seeds 100 and 101, nothing on the reported ones.
 """
 
@@ -22,9 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -34,14 +32,24 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-import yaml
-from diverse_evol_toy import interval, shown
+from experiment import (
+    DOES_NOT_HOLD,
+    HOLDS,
+    METRICS,
+    claimed,
+    last_model,
+    played,
+    rows_of,
+    run_experiment,
+    scores_of,
+    shown,
+    steps_of,
+    write,
+)
 
 from selfalign.embedded.toy_tasks import ToyTask, toy_answer, toy_tasks
 from selfalign.grading.rubrics import INSTRUCTION_FENCE, Rubric, grading_prompt
-from selfalign.playing import Played, play_recipe
+from selfalign.playing import Played
 from selfalign.store import Store
 from selfalign.synthesis.task_list import MARK, Task, task_list
 from selfalign.types import Chat, Message
@@ -82,11 +90,6 @@ QUALITY = Rubric(
 FOLLOWING = Rubric(
     name="following", lowest=1, highest=2, task="Was it asked?", criteria=("no", "yes"), answer_format=FORMAT
 )
-
-
-def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return str(path)
 
 
 def broken(answer: str, draw: random.Random) -> str:
@@ -142,22 +145,6 @@ def preparation(
     return rows
 
 
-def recipe(folder: Path, name: str, method: dict[str, Any], split: str) -> Path:
-    settings = {
-        "name": name,
-        "method": method,
-        "rounds": 1,
-        "evaluate": {
-            "dev": {"held_out": str(folder / f"{split}.jsonl"), "checks": ["exact_match"]},  # nothing is decided by it
-            "sampling": {"max_new_tokens": 24, "temperature": 1.0},
-        },
-        "place": {"store": str(folder / "store"), "micro_batch_tokens": 8192},
-    }
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(settings), "utf-8")
-    return path
-
-
 def prepared(folder: Path) -> str:
     """The base, as a model folder."""
     base = "embedded:toy"
@@ -167,8 +154,8 @@ def prepared(folder: Path) -> str:
             "name": "sft", "base": base, "demonstrations": demonstrations, "epochs": [1], "learning_rate": [2e-3],
             "optimisation": {"optimiser": "adamw", "batch_size": 16, "schedule": "cosine"},
         }  # fmt: skip
-        one = play_recipe(recipe(folder, f"base-{place}", method, "dev"), [], folder / "runs" / f"base-{place}")
-        base = f"path:{Store(folder / 'store').model_folder(one.outcome.models[-1].ref.removeprefix('made:'))}"
+        one = played(folder, f"base-{place}", method, held_out=folder / "dev.jsonl", rounds=1, temperature=1.0)
+        base = last_model(folder, one)
     return base
 
 
@@ -186,8 +173,9 @@ class Written:
             self.path.write_text(json.dumps(self.tokens), "utf-8")
 
 
-def played(folder: Path, name: str, base: str, seed: int, split: str, written: Written, **method: Any) -> Played:
-    settings = {
+def method_of(folder: Path, base: str, seed: int, **method: Any) -> dict[str, Any]:
+    """A run's settings; what is not said is as in the method."""
+    return {
         "name": "i_sheep", "base": base, "seeds": str(folder / f"seeds-{seed}.jsonl"),
         "synthesis": {
             "target": TASKS, "shots": SHOTS, "request": "", "filters": {"min_words": 2},
@@ -203,25 +191,10 @@ def played(folder: Path, name: str, base: str, seed: int, split: str, written: W
         "optimisation": OPTIMISATION,
         "lora": None, "grader": "base", "seed": seed, **method,
     }  # fmt: skip
-    path = recipe(folder, name, settings, split)
-    return play_recipe(path, [f"rounds={ROUNDS}"], folder / "runs" / name, observers=(written,))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTED_SEEDS))
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, help=f"always with {ONE_BASE!r}")
-    parser.add_argument("--split", default="test", choices=("dev", "test"), help="settings are chosen on dev")
-    parser.add_argument("--folder", type=Path, help="keep the runs here (default: a folder that is removed)")
-    options = parser.parse_args()
-    options.arms = {ONE_BASE, *options.arms}
-    with tempfile.TemporaryDirectory() as temporary:
-        report(options.folder or Path(temporary), options)
 
 
 def report(folder: Path, options: argparse.Namespace) -> None:
     started = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
     for split in ("dev", "test"):
         write(folder / f"{split}.jsonl", rows_of(toy_tasks(kinds=KINDS, count=TEST_ROWS, seed=7, pool=split)))
     base = prepared(folder)
@@ -232,13 +205,16 @@ def report(folder: Path, options: argparse.Namespace) -> None:
         write(folder / f"seeds-{seed}.jsonl", rows_of(seeds))
         written = Written(folder / f"tokens-{seed}.json")
         for arm in ARMS:
-            if arm not in options.arms:
+            if arm not in {ONE_BASE, *options.arms}:
                 continue
             method = dict(ARMS[arm])
             if arm == AS_LONG:
                 method["optimisation"] = {**OPTIMISATION, "max_steps": found[ONE_BASE][-1][-1].steps}
             name = f"{arm.replace(',', '').replace(' ', '-')}-{seed}"
-            one = played(folder, name, base, seed, options.split, written, **method)
+            one = played(
+                folder, name, method_of(folder, base, seed, **method), held_out=folder / f"{options.split}.jsonl",
+                rounds=ROUNDS, temperature=1.0, observers=(written,),
+            )  # fmt: skip
             found.setdefault(arm, []).append(told(folder, one, written, options.split))
             print(f"  seed {seed}, {arm}: {one.outcome.stopped}; {time.monotonic() - started:.0f} s", flush=True)
     print(f"\n{len(options.seeds)} seeds, split {options.split}, {TASKS} tasks a round, "
@@ -247,16 +223,11 @@ def report(folder: Path, options: argparse.Namespace) -> None:
     claims(found)
 
 
-def rows_of(tasks: Iterable[ToyTask]) -> list[dict[str, str]]:
-    return [{"id": one.id, "prompt": one.instruction, "completion": one.output} for one in tasks]
-
-
 @dataclass(frozen=True)
 class Told:
     """What is told of the model after a round, and of the rows that the round gathered."""
 
-    nll: float
-    exact_match: float
+    scores: Mapping[str, float]
     written: int = 0
     lists: int = 0
     learned: int = 0
@@ -276,19 +247,18 @@ def told(folder: Path, one: Played, written: Written, split: str) -> list[Told]:
     tested = {row["prompt"] for row in map(json.loads, (folder / f"{split}.jsonl").read_text("utf-8").splitlines())}
     found: list[Told] = []
     total = 0
-    for place, (event, scores) in enumerate(zip(one.folder.rounds(), one.outcome.scores, strict=True)):
-        nll, exact_match = (scores["dev"][name].mean.mean for name in ("nll", "exact_match"))
+    for place, event in enumerate(one.folder.rounds()):
         if not place:
-            found.append(Told(nll, exact_match))
+            found.append(Told(scores_of(one, place)))
             continue
         total += written.tokens[lists[place - 1]] + written.tokens[event["generated"]]
         learned = [row for key in event["trained_on"] for row in store.rows(key)]
         seen = looks[place - 1]
         found.append(Told(
-            nll, exact_match, written=total, learned=len(learned), right=shares(learned)[0],
+            scores_of(one, place), written=total, learned=len(learned), right=shares(learned)[0],
             lists=store.record(lists[place - 1])["notes"]["lists_continued"],
             made=shares(store.rows(event["generated"])),
-            steps=len(store.record(event["model"].removeprefix("made:"))["notes"]["steps"]),
+            steps=steps_of(folder, one, place),
             health={each["id"]: each["value"] for each in seen["measures"] if each["value"] is not None},
             alarms=tuple(each["metric"] for each in seen["alarms"]),
             met=sum(row.prompt[-1].content in tested for row in learned),
@@ -317,7 +287,7 @@ def tables(found: Mapping[str, list[list[Told]]]) -> None:
             if not place and arm != ONE_BASE:
                 continue
             some = [one[place] for one in runs]
-            cells = [shown([getattr(one, name) for one in some]) for name in ("nll", "exact_match")]
+            cells = [shown([one.scores[metric] for one in some]) for metric in ("nll", "exact_match")]
             if place:
                 cells.append(f"{mean(one.learned for one in some):.0f}")
                 cells.append(shown([one.right for one in some], digits=2))
@@ -357,31 +327,28 @@ def claims(found: Mapping[str, list[list[Told]]]) -> None:
         if ours[0] not in found or theirs[0] not in found:
             continue
         equal = theirs[0] in (ONE_SHOT, AS_LONG)
-        for metric, sign in (("nll", 1), ("exact_match", -1)):
-            gains = [
-                sign * ((at_tokens(other, one[ours[1]].written, metric) if equal else getattr(other[theirs[1]], metric))
-                        - getattr(one[ours[1]], metric))
-                for one, other in zip(found[ours[0]], found[theirs[0]], strict=True)
-            ]  # fmt: skip
-            verdict = "holds" if interval(gains)[1] > 0 else "FAILS"
-            other_name = f"{theirs[0]}, at equal tokens" if equal else named(*theirs)
-            print(f"claim: {named(*ours)} beats {other_name} ({metric}): {verdict}; gain {shown(gains)}, "
-                  f"better in {sum(gain > 0 for gain in gains)} of {len(gains)}")  # fmt: skip
+        ours_found = [one[ours[1]] for one in found[ours[0]]]
+        theirs_found = [
+            at_tokens(other, one.written) if equal else other[theirs[1]].scores
+            for one, other in zip(ours_found, found[theirs[0]], strict=True)
+        ]
+        other_name = f"{theirs[0]}, at equal tokens" if equal else named(*theirs)
+        print(*claimed(named(*ours), other_name, [one.scores for one in ours_found], theirs_found), sep="\n")
     most = max(one[place].health["near_duplicate_share"] for one in found[ONE_BASE] for place in range(1, ROUNDS + 1))
-    verdict = "holds" if most < MOST_REPEATED else "FAILS"
+    verdict = HOLDS if most < MOST_REPEATED else DOES_NOT_HOLD
     print(f"claim: of {ONE_BASE}'s kept prompts under {MOST_REPEATED:.0%} nearly repeat another in every round: "
           f"{verdict}; at most {most:.1%}")  # fmt: skip
     ratios = [one[-1].written / other[-1].written for one, other in zip(found[ONE_BASE], found[ONE_SHOT], strict=True)]
     print(f"tokens written by {ONE_BASE} for one written by {ONE_SHOT}: {shown(ratios)}")
 
 
-def at_tokens(one: list[Told], tokens: int, metric: str) -> float:
-    """A score after so many tokens, on the line between two rounds; the last round's beyond it."""
+def at_tokens(one: list[Told], tokens: int) -> Mapping[str, float]:
+    """The scores after so many tokens, on the line between two rounds; the last round's beyond it."""
     for before, after in pairwise(one):
         if tokens <= after.written:
             share = (tokens - before.written) / (after.written - before.written)
-            return float((1 - share) * getattr(before, metric) + share * getattr(after, metric))
-    return float(getattr(one[-1], metric))
+            return {name: (1 - share) * before.scores[name] + share * after.scores[name] for name in METRICS}
+    return one[-1].scores
 
 
 def named(arm: str, place: int) -> str:
@@ -389,4 +356,4 @@ def named(arm: str, place: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_experiment(__doc__ or "", REPORTED_SEEDS, report, tuple(ARMS))

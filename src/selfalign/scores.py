@@ -6,10 +6,11 @@ Knows results; it does not know which round is kept, nor why.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from selfalign.measures.intervals import Interval, bootstrap_mean, paired_difference
+from selfalign.measures.significance import Tested, paired_test
 from selfalign.stages.evaluate import Measured, by_suite
 from selfalign.store import Store
 
@@ -18,11 +19,16 @@ BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric of one round: its mean with a 95 % interval, and its paired change against base and previous round."""
+    """One metric of one round: its mean with a 95 % interval, and its paired change against base and previous round.
+
+    `tested_base`, `tested_previous`: the same changes tested, and the least change that could have been seen.
+    """
 
     mean: Interval
     against_base: Interval | None
     against_previous: Interval | None
+    tested_base: Tested | None = None
+    tested_previous: Tested | None = None
 
 
 Scores = dict[str, dict[str, Score]]
@@ -45,6 +51,8 @@ def scored(now: Values, base: Values | None, previous: Values | None) -> Scores:
                 bootstrap_mean([value for value in items.values() if value is not None], seed=BOOTSTRAP_SEED),
                 change(base[split][suite], items) if base else None,
                 change(previous[split][suite], items) if previous else None,
+                paired_test(base[split][suite], items, seed=BOOTSTRAP_SEED) if base else None,
+                paired_test(previous[split][suite], items, seed=BOOTSTRAP_SEED) if previous else None,
             )
             for suite, items in suites.items()
         }
@@ -58,7 +66,7 @@ def change(before: dict[str, float | None], after: dict[str, float | None]) -> I
 
 
 def plain_scores(scores: Scores) -> dict[str, Any]:
-    """Scores as JSON: `[mean, low, high, items]` for the mean and each difference."""
+    """Scores as JSON: `[mean, low, high, items]` for the mean and each difference; each test with its names."""
 
     def plain(interval: Interval | None) -> list[float] | None:
         return None if interval is None else [interval.mean, interval.low, interval.high, interval.items]
@@ -69,6 +77,8 @@ def plain_scores(scores: Scores) -> dict[str, Any]:
                 "mean": plain(score.mean),
                 "against_base": plain(score.against_base),
                 "against_previous": plain(score.against_previous),
+                "tested_base": score.tested_base and asdict(score.tested_base),
+                "tested_previous": score.tested_previous and asdict(score.tested_previous),
             }
             for suite, score in suites.items()
         }
