@@ -9,7 +9,7 @@ CODE := src tests benchmarks scripts
 # Spinning threads of parallel test workers starve each other; sleeping ones share two cores fairly.
 TEST_ENVIRONMENT := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: help demo test check fix bench docs clean
+.PHONY: help demo test check fix bench claims docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -34,6 +34,7 @@ check: $(INSTALLED) ## formatting, lint, types, layers, locks and generated page
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/lock_stages.py --check
 	$(BIN)/python scripts/write_docs.py --check
+	$(BIN)/python benchmarks/claims/evidence.py --check
 
 test: check ## all checks and all tests
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 --dist worksteal --durations 8
@@ -46,6 +47,10 @@ fix: $(INSTALLED) ## put formatting, import order, the stage lock and generated 
 
 bench: $(INSTALLED) ## speed against peers, side by side (50 minutes); writes docs/performance.md
 	$(BIN)/python benchmarks/bench.py
+
+claims: $(INSTALLED) ## every method's claim as an experiment on the toy (hours); writes docs/evidence.md
+	for name in spin diverse_evol humpback i_sheep soft; do $(BIN)/python benchmarks/claims/$$name.py --record || exit 1; done
+	$(BIN)/python benchmarks/claims/evidence.py
 
 clean: ## remove the environment, not your runs
 	rm -rf $(VENV) build *.egg-info src/*.egg-info

@@ -20,7 +20,7 @@ import selfalign.stages
 from selfalign.stage import Stage
 
 # Packages of pure code that decides what stages give, whole; and single modules.
-PACKAGES = ("corpus", "grading", "measures", "selection", "suites", "synthesis")
+PACKAGES = ("corpus", "grading", "harness", "judging", "measures", "selection", "suites", "synthesis")
 SHARED = (
     "selfalign.types",
     "selfalign.render",

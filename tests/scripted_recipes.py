@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def settings_of(method: str, store: Path, **changes: Any) -> dict[str, Any]:
             **changes,
         },
         "rounds": 3,
-        "evaluate": EVALUATION,
+        "evaluate": deepcopy(EVALUATION),  # a test may change it
         "stop": {"metric": "house_style"},
         "place": {"engine": "scripted", "trainer": "scripted", "store": str(store)},
     }

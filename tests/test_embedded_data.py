@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from selfalign.data.sources import EMBEDDED, count, pinned, read_chats, read_instructions
+from selfalign.data.sources import EMBEDDED, converted, count, pinned, read_chats, read_instructions
 from selfalign.measures.health import near_duplicates
 from selfalign.measures.house_style import house_style_faults
 from selfalign.measures.verifiers import KINDS
+from selfalign.suites import SUITES
 from selfalign.types import Chat
 
 SPLITS = [(name, split) for name, splits in EMBEDDED.items() for split in splits]
@@ -35,9 +37,22 @@ def test_splits_are_different_sources() -> None:
     assert len({pinned(f"embedded:{name}#{split}").digest for name, split in SPLITS}) == len(SPLITS)
 
 
+# Samples of suites are in the fields of their authors; most of them are no chats.
+SUITE_OF = {"sample-arc": "arc_easy"} | {f"sample-{name}": name for name in SUITES}
+
+
+def any_rows(name: str, split: str) -> list[Any]:
+    """The rows of a set, whatever they are; all have an id and a prompt."""
+    source = pinned(f"embedded:{name}#{split}")
+    if name not in SUITE_OF:
+        return list(read_chats(source, answers=False))
+    suite = SUITES[SUITE_OF[name]]
+    return list(converted(source, suite.item_of, formats=suite.formats))
+
+
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_ids_and_prompts_occur_once_over_all_splits(name: str) -> None:
-    rows = [row for split in EMBEDDED[name] for row in read_chats(pinned(f"embedded:{name}#{split}"), answers=False)]
+    rows = [row for split in EMBEDDED[name] for row in any_rows(name, split)]
     assert len({row.id for row in rows}) == len({row.prompt for row in rows}) == len(rows)
 
 
@@ -64,5 +79,6 @@ def test_instructions_carry_known_checks(split: str) -> None:
 
 def test_all_embedded_text_is_plain_ascii() -> None:
     for name, split in SPLITS:
-        for row in read_chats(pinned(f"embedded:{name}#{split}"), answers=False):
-            assert (row.prompt[0].content + (row.answer or "")).isascii()
+        for row in any_rows(name, split):
+            options = getattr(row, "options", ())
+            assert "".join((row.prompt[0].content, getattr(row, "answer", None) or "", *options)).isascii()

@@ -10,9 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -26,8 +31,9 @@ from selfalign.embedded.toy_tasks import ToyTask
 from selfalign.playing import Played, play_recipe
 from selfalign.store import Store
 
-# By metric: whether more is better, and the smallest gain worth having, chosen before any experiment was run with it.
+# By metric: whether more is better, and the smallest gain worth having.
 METRICS: Mapping[str, tuple[int, float]] = {"nll": (-1, 0.02), "exact_match": (1, 0.02)}
+RECORDS = Path(__file__).parent / "records"
 HOLDS, DOES_NOT_HOLD, CANNOT_TELL = "holds", "does not hold", "cannot tell"
 
 
@@ -142,6 +148,21 @@ def steps_of(folder: Path, one: Played, place: int = -1) -> int:
     return len(record["notes"]["steps"])
 
 
+class Tee:
+    """Standard output that is kept, too."""
+
+    def __init__(self) -> None:
+        self.screen = sys.stdout
+        self.kept: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.kept.append(text)
+        return self.screen.write(text)
+
+    def flush(self) -> None:
+        self.screen.flush()
+
+
 def run_experiment(
     description: str,
     reported: Sequence[int],
@@ -155,8 +176,39 @@ def run_experiment(
         parser.add_argument("--arms", nargs="+", default=list(arms), choices=arms)
     parser.add_argument("--split", default="test", choices=("dev", "test"), help="settings are chosen on dev")
     parser.add_argument("--folder", type=Path, help="keep the runs here (default: a folder that is removed)")
+    says = "keep what is printed as the record that docs/evidence.md is written from (reported seeds and all arms only)"
+    parser.add_argument("--record", action="store_true", help=says)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    whole = (
+        options.seeds == list(reported) and options.split == "test" and set(arms) <= set(getattr(options, "arms", ()))
+    )
+    if options.record and not whole:
+        parser.error("--record takes the reported seeds, the test split and all arms")
+    with tempfile.TemporaryDirectory() as temporary, redirect_stdout(Tee()) as tee:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         report(folder, options)
+    if options.record:
+        script = Path(sys.argv[0])
+        RECORDS.mkdir(exist_ok=True)
+        (RECORDS / f"{script.stem}.txt").write_text(f"{made_with(script)}\n{''.join(tee.kept)}", "utf-8")
+
+
+def made_with(script: Path) -> str:
+    """What a record was made with, a line each."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=RECORDS.parent, capture_output=True, text=True, check=False
+    )
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("selfalign", "torch", "transformers", "scipy"))
+    return (
+        f"command: python benchmarks/claims/{script.name}\ncommit: {commit.stdout.strip() or 'unknown'}\n"
+        f"versions: Python {platform.python_version()}, {versions}\nprocessor: {processor()}, {os.cpu_count()} cores\n"
+    )
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text("utf-8").splitlines() if information.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"

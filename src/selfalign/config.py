@@ -25,11 +25,12 @@ from pydantic import Field as Bounds
 from selfalign.edge import built, edge_model, faults, nearest, number
 from selfalign.errors import RecipeError
 from selfalign.guard import WATCHED, Guard
+from selfalign.harness.names import is_harness
 from selfalign.loop import Labelled, Method, Stop
 from selfalign.methods import METHODS
 from selfalign.place import Place
 from selfalign.stage import asking
-from selfalign.stages.evaluate import METRICS, Evaluation
+from selfalign.stages.evaluate import METRICS, Evaluation, metric_named
 from selfalign.stages.suites import metrics_of
 from selfalign.suites import SUITES
 
@@ -253,7 +254,9 @@ def keep_clean(found: Any) -> None:
             *(suite.items for suite in split.suites),
         )
     )
-    found.method.clean_of = tuple(source for source in measured_with if source is not None)
+    judge = found.evaluate.judge
+    questions = (judge.questions, judge.dev_questions) if judge else ()
+    found.method.clean_of = tuple(source for source in (*measured_with, *questions) if source is not None)
 
 
 def method_of(settings: Mapping[str, Any], where: str) -> type[Any]:
@@ -275,7 +278,12 @@ def check_together(recipe: Recipe, found: Any, where: str) -> None:
     if found.evaluate.dev.multiple_choice:
         measured |= {"mc1", "mc2"}
     measured |= set(metrics_of(tuple(suite.name for suite in found.evaluate.dev.suites)))
+    judge = found.evaluate.judge
+    if judge and "reference" in judge.against and (judge.dev_questions or found.evaluate.test is None):
+        measured.add("win_rate_reference")
     metric = recipe.stop.metric
+    if found.evaluate.dev.lm_eval is not None and is_harness(metric) and metric_named(metric).better is not None:
+        measured.add(metric)  # which metrics a task has is known once it was measured; the loop refuses what was not
     if metric not in measured:
         known = "is unknown"
         if metric in METRICS:
@@ -286,9 +294,10 @@ def check_together(recipe: Recipe, found: Any, where: str) -> None:
                 known = "is measured on test, which is only reported: what decides must be measured on dev"
         choice = f"choose of: {', '.join(sorted(measured))}"
         raise RecipeError(f"{where}: stop.metric '{metric}' {known}{nearest(metric, measured)}; {choice}")
-    scripted = found.method.base.ref.startswith("scripted:")
-    if scripted != (recipe.place.engine == "scripted") or scripted != (recipe.place.trainer == "scripted"):
-        raise RecipeError(
-            f"{where}: method.base is {found.method.base.ref!r}, place.engine '{recipe.place.engine}' and "
-            f"place.trainer '{recipe.place.trainer}'; scripted models need both 'scripted', real ones need neither"
-        )
+    for path, model in {"method.base": found.method.base, "evaluate.judge.model": judge and judge.model}.items():
+        scripted = model is not None and model.ref.startswith("scripted:")
+        if model and {scripted} != {recipe.place.engine == "scripted", recipe.place.trainer == "scripted"}:
+            raise RecipeError(
+                f"{where}: {path} is {model.ref!r}, place.engine '{recipe.place.engine}' and "
+                f"place.trainer '{recipe.place.trainer}'; scripted models need both 'scripted', real ones need neither"
+            )

@@ -27,7 +27,9 @@ from pydantic import Field as Bounds
 
 from selfalign import weights
 from selfalign.data import documents, sources
+from selfalign.harness.settings import TaskFolder, pinned_tasks
 from selfalign.stages.corpus import load_documents
+from selfalign.stages.judge import load_questions
 from selfalign.stages.load import (
     load_chats,
     load_demonstrations,
@@ -37,7 +39,7 @@ from selfalign.stages.load import (
 )
 from selfalign.stages.suites import loaded
 from selfalign.suites import SUITES
-from selfalign.types import Chat, Demonstration, Instruction, Model, MultipleChoice, Probe, Source, Table, Text
+from selfalign.types import Chat, Demonstration, Instruction, Item, Model, MultipleChoice, Probe, Source, Table, Text
 
 # What a field's type cannot say. By field name: a name means one thing throughout the package.
 BOUNDS: dict[str, Any] = {
@@ -77,6 +79,7 @@ BOUNDS: dict[str, Any] = {
     "seed": Bounds(ge=0, lt=1 << 63),
     "grow": Bounds(ge=1),
     "updates": Bounds(ge=1),
+    "random_rows": Bounds(ge=1),
     "whiten": Bounds(ge=1),
     "quality_share": Bounds(gt=0, le=1),
     "low_percentile": Bounds(ge=0, le=100),
@@ -105,6 +108,8 @@ BOUNDS: dict[str, Any] = {
     "max_repetition": Bounds(ge=0, le=1),
     "max_overlap": Bounds(gt=0, le=1),
     "topics": Bounds(ge=1),
+    **dict.fromkeys(("limit", "time_limit_minutes"), Bounds(ge=1)),
+    "num_fewshot": Bounds(ge=0),
 }
 
 
@@ -154,6 +159,8 @@ def edge_type(annotation: Any, name: str) -> Any:
     if get_origin(annotation) is Table:
         pinning = documents_of if get_args(annotation)[0] is Text else source_of
         return Annotated[Source, PlainValidator(pinning), PlainSerializer(reference_of), REFERENCE]
+    if annotation is TaskFolder:
+        return Annotated[TaskFolder, PlainValidator(pinned_tasks), PlainSerializer(reference_of), REFERENCE]
     if is_dataclass(annotation) and isinstance(annotation, type):
         return edge_model(annotation)
     if get_origin(annotation) is tuple:
@@ -208,7 +215,7 @@ def documents_of(value: Any) -> Source:
     return documents.pinned_documents(value)
 
 
-def reference_of(value: Model | Source) -> str:
+def reference_of(value: Model | Source | TaskFolder) -> str:
     """How a handle is written in a recipe."""
     limit, suite = getattr(value, "limit", None), getattr(value, "suite", "")
     ref = f"suite:{suite}:{value.ref}" if suite else value.ref
@@ -246,6 +253,8 @@ def value_of(annotation: Any, value: Any) -> Any:
             return load_instructions(value)
         if row is MultipleChoice:
             return load_multiple_choice(value)
+        if row is Item:
+            return load_questions(value)
         if row is Probe:
             return load_probes(value)
         if row is Demonstration:

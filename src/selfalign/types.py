@@ -69,11 +69,15 @@ class Instruction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """A prompt of a suite whose replies a program can judge; `given` is what judging needs, as JSON."""
+    """A prompt of a suite whose replies a program can judge; `given` is what judging needs, as JSON.
+
+    `asked` is the row's own text where the prompt adds an instruction to it: other data is searched for that.
+    """
 
     id: str
     prompt: tuple[Message, ...]
     given: str
+    asked: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +95,8 @@ class MultipleChoice:
     """A prompt with several answers to choose from. `right` are the places (from 0) of those that are right.
 
     `best`, where a set names it, is the one right option that MC1 is read with: the other right ones are then not in
-    the running. `category` groups items in reports.
+    the running. `category` groups items in reports. With `contexts`, one for each option, what is weighed is not the
+    option but the `continuation` after the option's context (WinoGrande's two sentences that end alike).
     """
 
     id: str
@@ -100,6 +105,8 @@ class MultipleChoice:
     right: tuple[int, ...]
     best: int | None = None
     category: str = ""
+    contexts: tuple[str, ...] = ()
+    continuation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -163,6 +163,13 @@ def folder_of(model: Model, store: Store) -> Path | None:
     return weights.folder(model)
 
 
+def for_another_program(model: Model) -> tuple[Path | None, Engine]:
+    """Where a model's weights lie, and the engine whose device and precision are meant; it lets go of its memory."""
+    work = _work.get()
+    work.engine.release()
+    return folder_of(model, work.store), work.engine
+
+
 def in_shards(
     items: Iterable[Item], work_on: Callable[[list[Item]], Iterable[Row]], *, size: int, counted: bool = True
 ) -> Iterator[Row]:
@@ -272,8 +279,7 @@ def write_table(result: Iterable[Any], folder: Path, row_type: type) -> int:
         StageError: two rows have one id and one suite, so later stages could not tell them apart.
     """
     seen: set[Any] = set()
-    count = 0
-    number = -1
+    count, number = 0, -1
     for number, chunk in enumerate(chunks(result, ROWS_PER_FILE)):
         for row in chunk:
             name = (row.id, getattr(row, "suite", ""))

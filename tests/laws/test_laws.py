@@ -15,6 +15,7 @@ from scripted_recipes import DATA, NAMES, settings_of, written
 from selfalign.config import checked_recipe
 from selfalign.errors import RecipeError
 from selfalign.grading.rubrics import ADDITIVE
+from selfalign.harness.settings import LmEval
 from selfalign.loop import Plan, planned
 from selfalign.methods import METHODS
 from selfalign.playing import plan_recipe, play_recipe
@@ -169,7 +170,10 @@ def of_kind(kind: Any) -> Any:
         return (of_kind(items[0]),) if items[-1] is Ellipsis else tuple(of_kind(item) for item in items)
     if get_origin(kind) is Literal:
         return get_args(kind)[0]
-    return {Lora: Lora(), Model: Model("scripted:another"), int: 3, float: 3.5, str: "text"}[kind]
+    plain = {
+        Lora: Lora(), Model: Model("scripted:another"), LmEval: LmEval(tasks=("other",)), int: 3, float: 3.5, str: "text",
+    }  # fmt: skip
+    return plain[kind]
 
 
 def variants(settings: Any) -> Any:

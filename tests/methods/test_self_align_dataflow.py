@@ -187,7 +187,10 @@ def test_the_guard_compares_invented_prompts_with_the_seeds(full: Recorded) -> N
         ({"verbose": [], "shots": {"count": 9}}, r"9 demonstrations .* and there are 8"),
         ({"red_teaming": {"shots": 7}}, r"7 examples .* \(method\.red_teaming\.shots\), and there are 6 probes"),
         ({"synthesis": {"shots": 21}}, r"a list begins with 21 seed tasks"),
-        ({"sampling": {"max_new_tokens": 4090}}, r"demonstration '[\w-]+' alone takes about [\d,]+ tokens, and a prompt may have 6"),
+        (
+            {"sampling": {"max_new_tokens": 4090}},
+            r"demonstration '[\w-]+' alone takes about [\d,]+ tokens, and a prompt may have 6",
+        ),
         ({"red_teaming": {"topics": 0}}, r"method\.red_teaming\.topics: input should be greater than or equal to 1"),
         ({"red_teaming": {"novelty": 1.0}}, r"method\.red_teaming\.novelty"),
     ],

@@ -250,6 +250,7 @@ def hostile_recipe(folder: Path) -> Path:
     settings["evaluate"] = {
         "dev": {"held_out": str(data), "checks": ["exact_match"]},
         "sampling": {"max_new_tokens": 150_000},
+        "allow_contamination": True,  # it measures with what it learns
     }
     settings["stop"] = {"metric": "exact_match"}
     return written(folder, settings)

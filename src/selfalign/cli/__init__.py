@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from selfalign.cli.comparing import add_compare
+from selfalign.cli.controlling import add_controls
+from selfalign.cli.evaluating import add_eval
 from selfalign.cli.grading import GRADE, GRADE_OPTIONS
 from selfalign.cli.selecting import SELECT, SELECT_OPTIONS
 from selfalign.errors import SelfAlignError
@@ -52,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
     add_run_commands(commands)
     add_select(commands)
     add_grade(commands)
+    add_compare(commands, EPILOGUE)
+    add_eval(commands, EPILOGUE)
     one = commands.add_parser(
         "methods", help="list methods and their settings", description="Every method and setting."
     )
@@ -77,6 +82,7 @@ def add_recipe_commands(commands: Any) -> None:
         if command is run:
             says = "the run's folder (default: runs/<recipe name>)"
             one.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=says)
+        add_controls(one)
         one.set_defaults(command=command)
 
 
@@ -136,12 +142,14 @@ def version() -> str:
 def run(options: argparse.Namespace) -> int:
     """Play a recipe."""
     from selfalign.cli.console import console, print_rounds
+    from selfalign.cli.controlling import check_controls, run_controls
     from selfalign.cli.progress import shown_on
     from selfalign.loop import ALL_PLAYED
     from selfalign.playing import play_recipe
 
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     started = time.monotonic()
+    check_controls(options)
     played = play_recipe(options.recipe, options.set, options.output, observers=(shown_on(console()),))
     print_rounds(played.folder, played.metric)
     if played.outcome.stopped != ALL_PLAYED:
@@ -150,7 +158,7 @@ def run(options: argparse.Namespace) -> int:
     console().print(f"model:  {played.folder.path / 'model'}", highlight=False, soft_wrap=True)
     made = "nothing to do, all of it was made before" if played.calls_made == 0 else f"{played.calls_made} calls made"
     console().print(f"{made}; {time.monotonic() - started:.0f} s", highlight=False)
-    return 0 if played.beat_base else 3
+    return run_controls(options, played) or (0 if played.beat_base else 3)
 
 
 def select(options: argparse.Namespace) -> int:
@@ -187,33 +195,37 @@ def grade(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     """List the calls of a recipe."""
     from selfalign.cli.console import print_plan
+    from selfalign.cli.controlling import check_controls, plan_controls
     from selfalign.cli.estimate import rates
     from selfalign.playing import base_of, plan_recipe
 
+    check_controls(options)
     recipe, calls, store = plan_recipe(options.recipe, options.set)
     print_plan(recipe, calls, rates(store, base_of(recipe)))
+    plan_controls(options, recipe, store)
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     """Print a run's table."""
     from selfalign.cli.console import print_rounds
+    from selfalign.cli.controlling import print_controls
     from selfalign.folder import RunFolder
     from selfalign.playing import metric_of
 
     folder = RunFolder(options.run)
     print_rounds(folder, metric_of(folder))
+    print_controls(folder, metric_of(folder))
     return 0
 
 
 def report(options: argparse.Namespace) -> int:
     """Write a run's report."""
     from selfalign.folder import RunFolder
-    from selfalign.playing import metric_of
-    from selfalign.report.html import write_report
+    from selfalign.playing import metric_of, write_reports
 
     folder = RunFolder(options.run)
-    print(write_report(folder, metric=metric_of(folder)))
+    print(write_reports(folder, metric=metric_of(folder)))
     return 0
 
 

@@ -38,7 +38,7 @@ def jsonl_rows(file: BinaryIO) -> Numbered:
 
 
 def json_rows(file: BinaryIO, *, ref: str) -> Numbered:
-    """The objects of one JSON list, numbered from 1; the list may be the `examples` of an object (BIG-bench).
+    """The objects of one JSON list, numbered from 1; an object may hold the list, as published sets do (`rows_in`).
 
     Raises:
         RecipeError: the file holds no such list.
@@ -49,12 +49,36 @@ def json_rows(file: BinaryIO, *, ref: str) -> Numbered:
     except Misfit as misfit:
         hint = "; if it holds one object a line, name it .jsonl" if content.lstrip().startswith(b"{") else ""
         raise RecipeError(f"{ref}: {misfit}{hint}") from None
-    if isinstance(value, Mapping) and isinstance(value.get("examples"), list):
-        value = value["examples"]
+    value = rows_in(value)
     if not isinstance(value, list):
         raise RecipeError(f"{ref}: must be one list of objects, not {shown(value)}; write [ … ], or .jsonl lines")
     for number, row in enumerate(value, 1):
         yield number, row if isinstance(row, Mapping) else Misfit(f"must be an object, not {shown(row)}")
+
+
+def rows_in(value: Any) -> Any:
+    """The list in an object: its `examples` (BIG-bench), TriviaQA's `Data`, each question in the `data` of SQuAD."""
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(value.get("examples"), list):
+        return value["examples"]
+    for name, mark in (("Data", "Question"), ("data", "paragraphs")):
+        listed = value.get(name)
+        if isinstance(listed, list) and any(isinstance(part, Mapping) and mark in part for part in listed):
+            return [row for part in listed for row in questions_of(part)]
+    return value
+
+
+def questions_of(part: Any) -> list[Any]:
+    """An article of SQuAD as a row for each question, its paragraph beside it; anything else as it stands."""
+    paragraphs = part.get("paragraphs") if isinstance(part, Mapping) else None
+    if not isinstance(paragraphs, list) or not all(isinstance(one, Mapping) for one in paragraphs):
+        return [part]
+    return [
+        {"context": one.get("context"), **row} if isinstance(row, Mapping) else row
+        for one in paragraphs
+        for row in (one["qas"] if isinstance(one.get("qas"), list) else [{"qas": one.get("qas")}])
+    ]
 
 
 def object_of(line: bytes) -> Row | Misfit:

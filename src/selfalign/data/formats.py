@@ -178,6 +178,19 @@ def of_question(row: Row) -> Reading:
     return Reading(asked(text_at(row, "question"), "question"), answer)
 
 
+def of_turns(row: Row) -> Reading:
+    """MT-Bench and Vicuna: `turns`, the user's messages one after the other; the first of them is the prompt."""
+    turns = row["turns"]
+    if not isinstance(turns, list) or not turns:
+        raise Misfit(f"'turns' must be a list of the user's messages, not {shown(turns)}")
+    return Reading(asked(text_at({"turns": turns[0]}, "turns"), "turns"), None)
+
+
+def of_text(row: Row) -> Reading:
+    """Vicuna's first form: `question_id` and `text`."""
+    return Reading(asked(text_at(row, "text"), "text"), None)
+
+
 class Format(NamedTuple):
     """A format: the keys that tell it, how it is written in messages, how it is read. The first that fits is used."""
 
@@ -201,6 +214,8 @@ CHAT_FORMATS = (
     known_format("instruction + input + output", "instruction", of_instruction),
     known_format("prompt + completion", "prompt", of_prompt),
     known_format("question + answer", "question", of_question),
+    known_format("question_id + turns", "question_id turns", of_turns),
+    known_format("question_id + text", "question_id text", of_text),
 )
 PAIR_FORMATS = tuple(item for item in CHAT_FORMATS if item.read is of_preference)
 

@@ -25,31 +25,39 @@ class Labelled(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A prompt and its options."""
+    """A prompt and its options; perhaps the contexts they make, what follows each, and the row's own category."""
 
     prompt: tuple[Message, ...]
     labelled: Labelled
+    contexts: tuple[str, ...] = ()
+    continuation: str = ""
+    category: str = ""
 
 
-def multiple_choice_of(row: Row, identifier: str, *, category: str) -> MultipleChoice:
-    """The item in a row; `category` is that of rows that name none.
+def multiple_choice_of(
+    row: Row, identifier: str, *, category: str, formats: tuple[Format, ...] | None = None
+) -> MultipleChoice:
+    """The item in a row; `category` is that of rows that name none. `formats`, if not those below, are looked for.
 
     Raises:
         Misfit: the row has no known form, the prompt does not end with the user, or the options are not at least two
             different texts of which at least one is right and one wrong.
     """
     row = without_nothing(row)
-    form = next((item for item in MULTIPLE_CHOICE_FORMATS if item.keys <= row.keys()), None)
+    known = formats or MULTIPLE_CHOICE_FORMATS
+    form = next((item for item in known if item.keys <= row.keys()), None)
     if form is None:
-        raise unrecognised(row, MULTIPLE_CHOICE_FORMATS)
-    prompt, labelled = form.read(row)
+        raise unrecognised(row, known)
+    item: Item = form.read(row)
+    prompt, labelled = item.prompt, item.labelled
     if prompt[-1].role != "user":
         raise Misfit(f"the prompt must end with the user's message, not the {prompt[-1].role}'s")
     check(labelled)
     named = next((name for name in ("category", "Category") if name in row), None)
     return MultipleChoice(
         id=identifier, prompt=prompt, options=labelled.options, right=labelled.right, best=labelled.best,
-        category=text_at(row, named) if named else category,
+        category=text_at(row, named) if named else item.category or category,
+        contexts=item.contexts, continuation=item.continuation,
     )  # fmt: skip
 
 

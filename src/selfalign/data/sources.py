@@ -1,9 +1,10 @@
 """Data from outside: a reference becomes a pinned `Source`, and a source becomes rows.
 
 A reference is `embedded:house-style#train`, a file (`data.jsonl`, `.json`, `.csv`, `.parquet`, with `#500` for its
-first 500 rows) or `hub:org/name@revision#split`. Pinning reads bytes and imports nothing heavy; reading streams
-(only a `.json` file is held whole). What a row means is `formats`' business; this module adds where it stands. A row
-without an id is called after the file's stem and its number, so the stem is part of how a file is read (`format`).
+first 500 rows), `hub:org/name@revision#split` or rows that a program makes (`reasoning-gym:…`, see `procedural`).
+Pinning reads bytes and imports nothing heavy; reading streams (only a `.json` file is held whole). What a row means is
+`formats`' business; this module adds where it stands. A row without an id is called after the file's stem and its
+number, so the stem is part of how a file is read (`format`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from selfalign.data.formats import (
     written,
 )
 from selfalign.data.multiple_choice import MULTIPLE_CHOICE_FORMATS, multiple_choice_of
+from selfalign.data.procedural import PACKAGE as PROCEDURAL
+from selfalign.data.procedural import SCHEME, pinned_procedural, procedural_rows, wanted
 from selfalign.data.turns import Misfit, text_at
 from selfalign.errors import RecipeError
 from selfalign.types import Chat, Demonstration, Instruction, MultipleChoice, Pair, Probe, Source
@@ -47,6 +50,17 @@ EMBEDDED: Mapping[str, tuple[str, ...]] = {
     "red-teaming": ("train",),
     "identity": ("train",),
     "sample-gsm8k": ("dev", "test"),
+    "sample-humaneval": ("dev", "test"),
+    "sample-mbpp": ("dev", "test"),
+    "sample-ifeval": ("dev", "test"),
+    "sample-ifbench": ("dev", "test"),
+    "sample-questions": ("dev", "test"),
+    "sample-arc": ("dev", "test"),
+    "sample-hellaswag": ("dev", "test"),
+    "sample-winogrande": ("dev", "test"),
+    "sample-mmlu": ("dev", "test"),
+    "sample-triviaqa": ("dev", "test"),
+    "sample-squad": ("dev", "test"),
 }
 # A branch moves under its name; a commit does not, and a tag is trusted not to.
 MOVING_REVISIONS = ("main", "master", "head")
@@ -69,6 +83,8 @@ def pinned(ref: str, *, limit: int | None = None) -> Source:
         return pinned_embedded(ref, limit=limit)
     if ref.startswith("hub:"):
         return pinned_hub(ref, limit=limit)
+    if ref.startswith(SCHEME):
+        return pinned_procedural(ref, limit=limit)
     try:
         return pinned_file(ref, limit=limit)
     except (OSError, ValueError, RuntimeError) as error:
@@ -240,6 +256,8 @@ def count(source: Source) -> int:
     path, split = path_and_split(source)
     if container(source) == "hub":
         rows = containers.hub_count(source.ref)
+    elif container(source) == PROCEDURAL:
+        rows = wanted(source.ref).rows
     elif container(source) == "parquet":
         rows = int(containers.parquet_file(path, ref=source.ref).metadata.num_rows)
     elif container(source) == "jsonl" and not split:
@@ -315,7 +333,7 @@ class Naming:
 
 
 def container(source: Source) -> str:
-    """How a source's rows are held: `jsonl`, `json`, `csv`, `parquet` or `hub`."""
+    """How a source's rows are held: `jsonl`, `json`, `csv`, `parquet`, `hub` or `reasoning-gym`."""
     return source.format.partition(":")[0]
 
 
@@ -327,6 +345,9 @@ def numbered(source: Source) -> containers.Numbered:
     """
     if container(source) == "hub":
         yield from containers.hub_rows(source.ref)
+        return
+    if container(source) == PROCEDURAL:
+        yield from procedural_rows(source)
         return
     path, split = path_and_split(source)
     if digest_of(path, ref=source.ref, suffix=f"#{split}" if split else "") != source.digest:

@@ -16,13 +16,15 @@ from selfalign.corpus.segmentation import Segmentation
 from selfalign.errors import RecipeError
 from selfalign.stages.backtranslate import InstructionFilter, ask_for_instructions, candidates, tagged, turned
 from selfalign.stages.corpus import decontaminated, distinct, sampled, segment
+from selfalign.stages.draw import drawn
 from selfalign.stages.generate import generate
 from selfalign.stages.grade import Grading, grade
 from selfalign.stages.keep import kept_by_grade, readable
-from selfalign.stages.train import train
+from selfalign.stages.train import for_steps, train
 from selfalign.types import (
     Chat,
     Gathered,
+    Grade,
     Instruction,
     Lora,
     Model,
@@ -34,6 +36,7 @@ from selfalign.types import (
     Sft,
     Table,
     Text,
+    at,
 )
 
 
@@ -45,6 +48,9 @@ class Humpback:
     alone; in round t the model M_{t-1} grades every candidate, and those at `threshold` or above are kept, at most the
     best `kept_share` of the graded. `clean_of`: data whose prompts and answers no segment may hold, beside the seeds;
     in a recipe all it evaluates on. Ask the final model with both tags (`evaluate.rendering.suffix`).
+
+    For controls, curated round by round: `random_rows` learns so many candidates drawn evenly, none of them graded, and
+    `updates` trains so many optimiser steps, whatever `optimisation` says.
     """
 
     base: Model
@@ -60,6 +66,8 @@ class Humpback:
     threshold: float = 4.5
     kept_share: float = 1.0
     max_unread: float | None = None
+    random_rows: tuple[int, ...] | None = None
+    updates: tuple[int, ...] | None = None
     seed_tag: str = "Answer in the style of an AI Assistant."
     corpus_tag: str = "Answer with knowledge from web search."
     rendering: Rendering = Rendering(prompt="alpaca", max_length=2048)
@@ -98,13 +106,23 @@ class Humpback:
         model = self.trained(seeds)
         yield Round(model=model, trained_on=(seeds,), started_from=self.base)
         for t in count(1):
-            grades = grade(model, pairs, grading=self.grading, rendering=self.rendering, seed=self.seed + t)
-            grades = readable(grades, max_unread=self.max_unread)
-            kept = kept_by_grade(pairs, grades, threshold=self.threshold, share=self.kept_share)
-            yield Gathered(made=pairs, kept=kept, grades=(grades,), known=())
+            kept, grades = self.curated(model, pairs, t)
+            yield Gathered(made=pairs, kept=kept, grades=grades, known=())
             curated = tagged(kept, tag=self.corpus_tag)
-            grader, model = model, self.trained(seeds, curated)
-            yield Round(model=model, trained_on=(seeds, curated), started_from=self.base, grader=grader, grades=grades)
+            updates = None if self.updates is None else at(self.updates, t - 1)
+            grader, model = model, self.trained(seeds, curated, updates=updates)
+            yield Round(
+                model=model, trained_on=(seeds, curated), started_from=self.base,
+                grader=grader if grades else None, grades=grades[0] if grades else None,
+            )  # fmt: skip
+
+    def curated(self, grader: Model, pairs: Table[Chat], t: int) -> tuple[Table[Chat], tuple[Table[Grade], ...]]:
+        """B: the candidates that are kept, and the grades they got (section 2.3)."""
+        if self.random_rows is not None:
+            return drawn(pairs, count=at(self.random_rows, t - 1), seed=self.seed + t), ()
+        grades = grade(grader, pairs, grading=self.grading, rendering=self.rendering, seed=self.seed + t)
+        grades = readable(grades, max_unread=self.max_unread)
+        return kept_by_grade(pairs, grades, threshold=self.threshold, share=self.kept_share), (grades,)
 
     def augmented(self) -> Table[Chat]:
         """A: one pair for each segment, its instruction written by the backward model (section 2.2)."""
@@ -119,10 +137,11 @@ class Humpback:
         )
         return candidates(texts, written, filters=self.filters)
 
-    def trained(self, *tables: Table[Chat]) -> Model:
+    def trained(self, *tables: Table[Chat], updates: int | None = None) -> Model:
         """A model trained from the base, on the answers only (section 3.1)."""
         return train(
             self.base, tables,
             objective=Sft(), reference=(),
-            optimisation=self.optimisation, lora=self.lora, rendering=self.rendering, seed=self.seed,
+            optimisation=self.optimisation if updates is None else for_steps(self.optimisation, updates),
+            lora=self.lora, rendering=self.rendering, seed=self.seed,
         )  # fmt: skip

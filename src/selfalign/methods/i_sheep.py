@@ -12,7 +12,8 @@ from itertools import count
 from typing import ClassVar, Literal
 
 from selfalign.keys import seed_of
-from selfalign.stages.assess import Assessment, assess
+from selfalign.stages.assess import Assessed, Assessment, assess
+from selfalign.stages.draw import drawn
 from selfalign.stages.generate import generate
 from selfalign.stages.invent import Synthesis, invent
 from selfalign.stages.keep import sound_answers
@@ -30,6 +31,7 @@ from selfalign.types import (
     Sampling,
     Sft,
     Table,
+    at,
 )
 
 
@@ -40,7 +42,7 @@ class ISheep:
     `setting`: `one-base` tunes the base on the newest pairs (the paper's choice), `one-last` tunes the last model on
     them, `total-base` the base on the pairs of all rounds; `one-shot` is the control without iterating, for which the
     base writes everything and is tuned on all of it. `grader`: the model of the round (the paper's algorithm) or the
-    base (the released code).
+    base (the released code). `random_rows`, round by round, is the control without grading: so many pairs drawn evenly.
 
     Three renderings, since an untuned base knows no conversation: `task_rendering` of the lists that are continued,
     `base_rendering` of all that the base answers and grades, `rendering` of everything that tuned models learn and do.
@@ -54,6 +56,7 @@ class ISheep:
     answer_filters: AnswerFilter = AnswerFilter()
     assessment: Assessment = Assessment()
     grader: Literal["current", "base"] = "current"
+    random_rows: tuple[int, ...] | None = None
     task_rendering: Rendering = Rendering(prompt="continued", max_length=4096)
     base_rendering: Rendering = Rendering(prompt="plain", max_length=4096)
     rendering: Rendering = Rendering(system="You are a helpful assistant.", max_length=1024)
@@ -83,10 +86,7 @@ class ISheep:
             )  # fmt: skip
             pairs = sound_answers(answers, filters=self.answer_filters)
             grader = self.base if self.grader == "base" else writer
-            found = assess(
-                grader, pairs,
-                assessment=self.assessment, rendering=self.rendering_of(grader), seed=seed,
-            )  # fmt: skip
+            found = self.curated(grader, pairs, t, seed=seed)
             yield Gathered(made=answers, kept=found.kept, grades=found.grades, known=(self.seeds, *tasks))
             tasks, kept = (*tasks, invented), (*kept, found.kept)
             learned = kept if self.setting in ("total-base", "one-shot") else kept[-1:]
@@ -100,6 +100,12 @@ class ISheep:
                 model=model, trained_on=learned, answers=answers, started_from=start,
                 grader=grader if found.lowest is not None else None, grades=found.lowest,
             )  # fmt: skip
+
+    def curated(self, grader: Model, pairs: Table[Chat], t: int, *, seed: int) -> Assessed:
+        """The pairs that are learned: those a model finds good, or in the control any."""
+        if self.random_rows is not None:
+            return Assessed(drawn(pairs, count=at(self.random_rows, t), seed=seed))
+        return assess(grader, pairs, assessment=self.assessment, rendering=self.rendering_of(grader), seed=seed)
 
     def rendering_of(self, model: Model) -> Rendering:
         """How a model is asked and graded with: the base as text, a tuned model as a conversation."""

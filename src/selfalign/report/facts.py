@@ -8,7 +8,7 @@ from typing import Any
 
 from selfalign.report.evidence import Evidence
 from selfalign.report.visible import shortened
-from selfalign.stages.evaluate import METRICS
+from selfalign.stages.evaluate import metric_named
 
 DIRECTIONS = {"lower": "↓ lower is better", "higher": "↑ higher is better", None: "↕ neither is better in itself"}
 
@@ -30,7 +30,7 @@ def facts(evidence: Evidence, metric: str) -> list[tuple[str, str]]:
     made = [event for event in asked if event["event"] == "made"]
     reused = [event for event in asked if event["event"] == "reused"]
     base = evidence.rounds[0]["model"] if evidence.rounds else "–"
-    known = METRICS[metric]
+    known = metric_named(metric)
     return [
         ("method", str(begun.get("method", "–"))),
         ("base model", shortened(str(base))),

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from selfalign.folder import RunFolder
+from selfalign.report.controls import Controls
 from selfalign.report.evidence import gathered
 from selfalign.report.story import story
 from selfalign.report.visible import visible
@@ -21,14 +22,16 @@ from selfalign.store import write_text
 LONGEST_RECIPE = 100_000
 
 
-def write_report(folder: RunFolder, *, metric: str) -> Path:
-    """Write the report of the latest run in a folder, whole or not at all; gives the file.
+def write_report(folder: RunFolder, *, metric: str, controls: Controls | None = None) -> Path:
+    """Write the report of the latest run in a folder, with what its controls came to, whole or not at all.
+
+    Gives the file.
 
     Raises:
         RecipeError: the folder holds no run.
         StoreError: the disk is full or not writable.
     """
-    told = story(gathered(folder), metric=metric, recipe=recipe_text(folder))
+    told = story(gathered(folder), metric=metric, recipe=recipe_text(folder), controls=controls)
     path = folder.path / "report.html"
     write_text(path, page("report.html.jinja").render(story=told))
     return path

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfalign.report.charts import Point, Series, rounds_chart
+from selfalign.report.controls import Controls
 from selfalign.report.evidence import Evidence, short
 from selfalign.report.facts import DIRECTIONS, facts, took
 from selfalign.report.funnel import Funnel, funnels
@@ -18,9 +19,15 @@ from selfalign.report.guarded_rounds import GuardedRounds, guarded_rounds, stopp
 from selfalign.report.samples import Sample, samples
 from selfalign.report.selected_rounds import SelectedRounds, selected_rounds
 from selfalign.report.table import (
+    MARK,
+    TESTS,
     change,
+    change_test,
     conclusions,
+    detectable_words,
     headline,
+    items_of,
+    marked,
     metrics_of,
     number,
     unit_of,
@@ -43,10 +50,15 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """A paired change: against whom, how much, and its verdict in a symbol and words."""
+    """A paired change: against whom, how much, what was detectable, and its verdict in a symbol and words.
+
+    `mark`: says that Holm's p is below 0.05.
+    """
 
     against: str
     interval: str
+    detectable: str
+    mark: str
     verdict: str
     symbol: str
 
@@ -106,6 +118,7 @@ class Story:
     labels: tuple[str, ...]
     kept: str
     tables: tuple[tuple[str, tuple[MetricRow, ...]], ...]
+    controls: Controls | None
     selected: SelectedRounds | None
     guarded: GuardedRounds | None
     graded: GradedRounds | None
@@ -116,7 +129,7 @@ class Story:
     recipe: str
 
 
-def story(evidence: Evidence, *, metric: str, recipe: str) -> Story:
+def story(evidence: Evidence, *, metric: str, recipe: str, controls: Controls | None = None) -> Story:
     """What there is to say about a run, however far it came."""
     rounds = evidence.rounds
     so_far = "" if evidence.event("ended") or len(rounds) < 2 else "So far, for the run has not ended: "
@@ -130,6 +143,7 @@ def story(evidence: Evidence, *, metric: str, recipe: str) -> Story:
         labels=tuple(event["label"] for event in rounds),
         kept=evidence.kept(),
         tables=tuple((split, tuple(metric_rows(evidence, split, metric))) for split in splits),
+        controls=controls,
         selected=selected_rounds(evidence),
         guarded=guarded_rounds(evidence),
         graded=graded_rounds(evidence),
@@ -190,21 +204,27 @@ def point(name: str, mean: Any) -> Point:
 def metric_rows(evidence: Evidence, split: str, metric: str) -> list[MetricRow]:
     """The table of a split."""
     labels = [event["label"] for event in evidence.rounds]
+    names = ordered(evidence, split, metric)
+    marks = [{field: marked(event, split, names, field) for field in TESTS} for event in evidence.rounds]
     return [
         MetricRow(
             metric=name,
             direction=DIRECTIONS[metric_named(name).better],
-            items=int(evidence.rounds[0]["scores"][split][name]["mean"][3]),
+            items=items_of(evidence.rounds, split, name),
             cells=tuple(
-                cell(name, event["scores"][split][name], labels[:place]) for place, event in enumerate(evidence.rounds)
+                cell(name, event["scores"][split][name], labels[:place], marks[place])
+                for place, event in enumerate(evidence.rounds)
             ),
         )
-        for name in ordered(evidence, split, metric)
+        for name in names
     ]
 
 
-def cell(name: str, score: Mapping[str, Any], labels: Sequence[str]) -> Cell:
-    """A mean, its interval, and its paired changes; `labels` are the rounds before, the base first."""
+def cell(name: str, score: Mapping[str, Any], labels: Sequence[str], marks: Mapping[str, set[str]]) -> Cell:
+    """A mean, its interval, and its paired changes; `labels` are the rounds before, the base first.
+
+    `marks`: the metrics with a clear change, by whom it is against.
+    """
     compared_with = [("against_base", labels[0])] if labels else []
     if len(labels) > 1:  # for the first round the previous model is the base
         compared_with.append(("against_previous", labels[-1]))
@@ -216,6 +236,8 @@ def cell(name: str, score: Mapping[str, Any], labels: Sequence[str]) -> Cell:
             Change(
                 against=against,
                 interval=change(name, score[field]),
+                detectable=detectable_words(name, (change_test(score, field) or {}).get("detectable")),
+                mark=MARK if name in marks[field] else "",
                 verdict=verdict(name, score[field]),
                 symbol=SYMBOLS[verdict(name, score[field])],
             )

@@ -15,7 +15,11 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from selfalign.harness.names import is_harness
+from selfalign.measures.significance import SIGNIFICANCE, holm
+from selfalign.report.visible import visible
 from selfalign.stages.evaluate import METRICS, OF_CATEGORY, metric_named
+from selfalign.stages.judge_results import OWN_LENGTH, REFERENCE_LENGTH
 
 FIRST = (
     "nll",
@@ -29,11 +33,11 @@ FIRST = (
     "near_duplicate",
     "unfinished",
 )
-DIGITS = {"answer_words": 1}
+DIGITS = {"answer_words": 1, OWN_LENGTH: 0, REFERENCE_LENGTH: 0}
 MOST_DIGITS = 3
 # Of more categories each has few items: they are in `metrics.jsonl`, not in a table.
 MOST_CATEGORIES = 8
-UNITS = {"nll": "nats per token", "answer_words": "words"}
+UNITS = {"nll": "nats per token", "answer_words": "words", OWN_LENGTH: "characters", REFERENCE_LENGTH: "characters"}
 HINTS = {"lower": " ↓", "higher": " ↑", None: ""}
 Rounds = Sequence[Mapping[str, Any]]
 
@@ -46,7 +50,7 @@ def metrics_of(rounds: Rounds, split: str) -> list[str]:
         if whole in measured:
             parts = sorted(name for name in measured if name.startswith(whole + OF_CATEGORY))
             names += [whole, *(parts if len(parts) <= MOST_CATEGORIES else ())]
-    return names
+    return [*names, *filter(is_harness, measured)]
 
 
 def unit_of(name: str) -> str:
@@ -72,9 +76,33 @@ def change(name: str, interval: Sequence[float]) -> str:
     """A change with its 95 % interval, in the metric's unit (percentage points for shares)."""
     if not all(map(math.isfinite, interval[:3])):
         return "–"
-    scale, digits = (100, 1) if metric_named(name).share else (1, DIGITS.get(name, MOST_DIGITS))
-    mean, low, high = (signed(scale * value, digits) for value in interval[:3])
+    mean, low, high = (signed_share(name, value) for value in interval[:3])
     return f"{mean} [{low}, {high}]"
+
+
+def signed_share(name: str, value: float) -> str:
+    """A change alone, in the metric's unit (percentage points for shares)."""
+    scale, digits = scale_of(name)
+    return signed(scale * value, digits)
+
+
+def scale_of(name: str) -> tuple[int, int]:
+    """By what changes of a metric are multiplied to be read, and with how many digits: shares in percentage points."""
+    return (100, 1) if metric_named(name).share else (1, DIGITS.get(name, MOST_DIGITS))
+
+
+def detectable_words(name: str, size: float | None) -> str:
+    """The least detectable change in the metric's unit: `± 4.0 points`; empty where none is known."""
+    if size is None or is_too_small(name, size):
+        return ""
+    scale, digits = scale_of(name)
+    return f"± {scale * size:,.{digits}f}{' points' if metric_named(name).share else ''}"
+
+
+def is_too_small(name: str, value: float) -> bool:
+    """Whether a change prints as zero: too small to print is too small to claim."""
+    scale, digits = scale_of(name)
+    return not round(scale * value, digits)
 
 
 def verdict(name: str, interval: Sequence[float]) -> str:
@@ -82,13 +110,33 @@ def verdict(name: str, interval: Sequence[float]) -> str:
     _, low, high, items = interval[:4]
     if items < 2 or not (low > 0 or high < 0):  # the second also where an end is no number
         return "no clear change"
-    digits = DIGITS.get(name, MOST_DIGITS) + (2 if metric_named(name).share else 0)
-    if not (round(low, digits) or round(high, digits)):  # too small to print is too small to claim
+    if is_too_small(name, low) and is_too_small(name, high):
         return "no clear change"
     better = metric_named(name).better
     if better is None:
         return "higher" if low > 0 else "lower"
     return "better" if (low > 0) == (better == "higher") else "worse"
+
+
+TESTS = {"against_base": "tested_base", "against_previous": "tested_previous"}
+MARK = "*"
+
+
+def marked(event: Mapping[str, Any], split: str, names: Sequence[str], field: str) -> set[str]:
+    """The metrics of a round whose change is below 0.05 by Holm's p over all metrics with a better side."""
+    deciding = [name for name in names if metric_named(name).better is not None]
+    tests = [change_test(event["scores"][split][name], field) for name in deciding]
+    adjusted = holm([test["p"] if test else None for test in tests])
+    return {
+        name
+        for name, p in zip(deciding, adjusted, strict=True)
+        if p is not None and p < SIGNIFICANCE and not is_too_small(name, event["scores"][split][name][field][0])
+    }
+
+
+def change_test(score: Mapping[str, Any], field: str) -> Mapping[str, Any] | None:
+    """The test of a change, where the run has written one down."""
+    return score.get(TESTS[field])
 
 
 COLOURS = {"better": "green", "worse": "red", "no clear change": "dim", "higher": "cyan", "lower": "cyan"}
@@ -102,17 +150,29 @@ def rounds_table(rounds: Rounds, split: str) -> RichTable:
     table.add_column("metric")
     for event in rounds:
         table.add_column(f"{event['label']}{' (kept)' if event['label'] == kept else ''}", justify="right")
-    for name in metrics_of(rounds, split):
-        cells = []
-        for event in rounds:
-            score = event["scores"][split][name]
-            cell = Text(number(name, score["mean"][0]))
-            if score["against_base"] is not None:
-                cell.append("\n" + change(name, score["against_base"]), COLOURS[verdict(name, score["against_base"])])
-            cells.append(cell)
+    names = metrics_of(rounds, split)
+    marks = [marked(event, split, names, "against_base") for event in rounds]
+    if any(marks):
+        table.caption = f"{MARK} p below 0.05, adjusted (Holm) for the metrics of this split that have a better side"
+    for name in names:
+        cells = [
+            round_cell(name, event["scores"][split][name], MARK if name in clear else "")
+            for event, clear in zip(rounds, marks, strict=True)
+        ]
         hint = HINTS[metric_named(name).better]
-        table.add_row(f"{escape(name)}{hint}\n[dim]{rounds[0]['scores'][split][name]['mean'][3]} items[/dim]", *cells)
+        table.add_row(f"{escape(visible(name))}{hint}\n[dim]{items_of(rounds, split, name)} items[/dim]", *cells)
     return table
+
+
+def round_cell(name: str, score: Mapping[str, Any], mark: str) -> Text:
+    """A mean, below it its change against the base, and below that what was detectable."""
+    cell = Text(number(name, score["mean"][0]))
+    if score["against_base"] is not None:
+        cell.append(f"\n{change(name, score['against_base'])}{mark}", COLOURS[verdict(name, score["against_base"])])
+        test = change_test(score, "against_base")
+        if test and test["detectable"] is not None:
+            cell.append(f"\n{detectable_words(name, test['detectable'])} detectable", "dim")
+    return cell
 
 
 def reported_split(rounds: Rounds, metric: str) -> str:
@@ -145,7 +205,22 @@ def conclusions(rounds: Rounds, metric: str) -> list[str]:
         said.append(text)
     kept = rounds[-1]["best"]
     why = f"; no round had a better {metric} on dev" if kept == rounds[0]["label"] else f", the best {metric} on dev"
-    return [*said, f"kept: {kept}{why}"]
+    return [*said, *said_by_results(rounds), f"kept: {kept}{why}"]
+
+
+def said_by_results(rounds: Rounds) -> list[str]:
+    """What the measuring of every round had to say: by whom answers were judged, and what could not be read."""
+    return [
+        f"{event['label']} on {split}: {text}"
+        for event in rounds
+        for split, texts in event.get("says", {}).items()
+        for text in texts
+    ]
+
+
+def items_of(rounds: Rounds, split: str, name: str) -> int:
+    """How many items a metric has a value for: of the round with the most, since the base may lack some."""
+    return max(int(event["scores"][split][name]["mean"][3]) for event in rounds)
 
 
 def headline(rounds: Rounds, metric: str) -> str:

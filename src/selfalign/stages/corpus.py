@@ -165,14 +165,19 @@ def decontaminated(texts: Table[Text], *, against: tuple[Table[Any], ...]) -> It
 
 def said_in(row: Any) -> Iterator[tuple[str, bool]]:
     """Every text of a row of any kind, and whether it is a user's prompt; system messages are nobody's secret."""
-    for message in getattr(row, "prompt", ()):
-        if message.role != "system":
-            yield message.content, message.role == "user"
+    if getattr(row, "asked", ""):
+        yield row.asked, True
+    else:
+        for message in getattr(row, "prompt", ()):
+            if message.role != "system":
+                yield message.content, message.role == "user"
     for name in ("answer", "chosen", "rejected", "text"):
         if getattr(row, name, None):
             yield getattr(row, name), False
     for option in getattr(row, "options", ()):
         yield option, False
+    for context in getattr(row, "contexts", ()):
+        yield f"{context} {row.continuation}", True
 
 
 def sampled_size(size: SizeOf, *, texts: Table[Text], count: int, seed: int) -> Size:

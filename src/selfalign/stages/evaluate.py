@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from selfalign.harness.names import is_harness, metric_of
+from selfalign.harness.settings import LmEval
 from selfalign.measures.health import answer_words, distinct_parts, near_duplicates, repetition
 from selfalign.measures.house_style import follows_house_style
 from selfalign.measures.metric import Metric
 from selfalign.measures.verifiers import verified, verified_loosely
 from selfalign.stage import Size, stage
 from selfalign.stages.generate import generate
+from selfalign.stages.harness import measured_by_harness
+from selfalign.stages.judge import Judge, judged
+from selfalign.stages.judge_results import JUDGE_METRICS
 from selfalign.stages.multiple_choice import ChoiceForm, chosen
 from selfalign.stages.rate import uncertainties
 from selfalign.stages.score import score_answers
@@ -26,6 +31,7 @@ from selfalign.types import (
     AnswerScore,
     Chat,
     Instruction,
+    Item,
     Model,
     MultipleChoice,
     Rendering,
@@ -40,28 +46,35 @@ Check = Literal["house_style", "exact_match"]
 NEAR_DUPLICATE_OVERLAP = 0.7
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("nll", "lower", "negative log-likelihood of the human answers, nats per token"),
-        Metric(
-            "prefers_human", None, "pairs in which the human answer is likelier per token than the model's own", True
-        ),
-        Metric("house_style", "higher", "answers that follow every rule of the house style", True),
-        Metric("exact_match", "higher", "answers equal to the human answer", True),
-        Metric("instructions", "higher", "prompts whose verifiable constraints are all met, strictly read", True),
-        Metric("instructions_loose", "higher", "the same, markdown and first or last line forgiven", True),
-        Metric("mc1", "higher", "multiple-choice items whose likeliest option is right; a tie is wrong", True),
-        Metric("mc2", "higher", "share of the probability of all options that the right ones have", True),
-        Metric("answer_words", None, "length of the answers in words"),
-        Metric("repetition", "lower", "repeated word pairs within an answer", True),
-        Metric("distinct_1", None, "different words among all words of all answers", True),
-        Metric("distinct_2", None, "different word pairs among all word pairs of all answers", True),
-        Metric("near_duplicate", "lower", "answers that nearly repeat an earlier one", True),
-        Metric("unfinished", "lower", "answers cut by the token limit", True),
-        Metric("entropy", None, "entropy of the next token at every place of the human answers, nats"),
-    )
-} | metrics_of(tuple(SUITES))
+METRICS: dict[str, Metric] = (
+    {
+        metric.name: metric
+        for metric in (
+            Metric("nll", "lower", "negative log-likelihood of the human answers, nats per token"),
+            Metric(
+                "prefers_human",
+                None,
+                "pairs in which the human answer is likelier per token than the model's own",
+                True,
+            ),
+            Metric("house_style", "higher", "answers that follow every rule of the house style", True),
+            Metric("exact_match", "higher", "answers equal to the human answer", True),
+            Metric("instructions", "higher", "prompts whose verifiable constraints are all met, strictly read", True),
+            Metric("instructions_loose", "higher", "the same, markdown and first or last line forgiven", True),
+            Metric("mc1", "higher", "multiple-choice items whose likeliest option is right; a tie is wrong", True),
+            Metric("mc2", "higher", "share of the probability of all options that the right ones have", True),
+            Metric("answer_words", None, "length of the answers in words"),
+            Metric("repetition", "lower", "repeated word pairs within an answer", True),
+            Metric("distinct_1", None, "different words among all words of all answers", True),
+            Metric("distinct_2", None, "different word pairs among all word pairs of all answers", True),
+            Metric("near_duplicate", "lower", "answers that nearly repeat an earlier one", True),
+            Metric("unfinished", "lower", "answers cut by the token limit", True),
+            Metric("entropy", None, "entropy of the next token at every place of the human answers, nats"),
+        )
+    }
+    | JUDGE_METRICS
+    | metrics_of(tuple(SUITES))
+)
 
 
 # Between the name of a metric and the category whose items alone it is measured on.
@@ -70,6 +83,8 @@ OF_CATEGORY = ":"
 
 def metric_named(name: str) -> Metric:
     """What a metric means, one of a single category (`mc1:honest`) too."""
+    if is_harness(name):
+        return metric_of(name)
     whole, _, category = name.partition(OF_CATEGORY)
     metric = METRICS[whole]
     return replace(metric, name=name, says=f"{metric.says}; category {category}") if category else metric
@@ -79,7 +94,8 @@ def metric_named(name: str) -> Metric:
 class Split:
     """The data a split measures with: human answers held out from training, prompts a program can verify, choices.
 
-    Several files of multiple-choice items are measured as one. `suites` are published test sets, each with its file.
+    Several files of multiple-choice items are measured as one. `suites` are published test sets, each with its file;
+    `lm_eval` are tasks that lm-evaluation-harness measures in a process of its own.
     """
 
     held_out: Table[Chat]
@@ -87,6 +103,7 @@ class Split:
     multiple_choice: tuple[Table[MultipleChoice], ...] = ()
     suites: tuple[SuiteData, ...] = ()
     checks: tuple[Check, ...] = ()
+    lm_eval: LmEval | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +114,9 @@ class Evaluation:
     `multiple_choice_form`: options are scored as answers, by their log-probability (its sum, or its mean per token),
     or listed in the prompt under letters. `entropy`: how unsure each model is of the same fixed texts, which shows the
     sharpening that learning from oneself brings (SOFT); one more pass over the held-out rows. Suites that run code a
-    model wrote are refused unless `allow_code_execution` names them.
+    model wrote are refused unless `allow_code_execution` names them. `judge`: a model compares each round's answers to
+    its questions with the base's, or with reference answers. A recipe whose method learns from files that
+    hold what it measures with is refused, unless `allow_contamination`.
     """
 
     dev: Split
@@ -107,12 +126,22 @@ class Evaluation:
     multiple_choice_form: ChoiceForm = "answers"
     entropy: bool = False
     allow_code_execution: tuple[str, ...] = ()
+    allow_contamination: bool = False
+    judge: Judge | None = None
     rendering: Rendering = Rendering()
     seed: int = 0
 
     def splits(self) -> dict[str, Split]:
         """The splits by name."""
         return {"dev": self.dev} if self.test is None else {"dev": self.dev, "test": self.test}
+
+    def questions_of(self, split: Split) -> Table[Item] | None:
+        """The questions a split is judged by: `judge.questions` on test, and on dev its own where there is a test."""
+        if self.judge is None:
+            return None
+        if split is self.test:
+            return self.judge.questions
+        return self.judge.dev_questions or (self.judge.questions if self.test is None else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +152,11 @@ class Measured:
     answers: Table[Chat]
 
 
-def measure(model: Model, evaluation: Evaluation, split: Split) -> Measured:
-    """Call every stage that measures a model on one split; the same answers serve all suites that look at answers."""
+def measure(model: Model, evaluation: Evaluation, split: Split, *, base: Model | None = None) -> Measured:
+    """Call every stage that measures a model on one split; the same answers serve all suites that look at answers.
+
+    `base`: whose answers a judge compares the model's with; without it they are compared with reference answers alone.
+    """
     rendering, seed = evaluation.rendering, evaluation.seed
     human = score_answers(model, split.held_out, rendering=rendering)
     answers = generate(model, split.held_out, sampling=evaluation.sampling, rendering=rendering, seed=seed)
@@ -142,8 +174,12 @@ def measure(model: Model, evaluation: Evaluation, split: Split) -> Measured:
         form = evaluation.multiple_choice_form
         results.append(chosen(model, split.multiple_choice, form=form, rendering=rendering, seed=seed))
     results += [measured_with(model, suite, rendering=rendering, seed=seed) for suite in split.suites]
+    if split.lm_eval is not None:
+        results += measured_by_harness(model, split.lm_eval)
     if evaluation.entropy:
         results.append(entropy_results(uncertainties(model, split.held_out, rendering=rendering, over="answer")))
+    if evaluation.judge and (questions := evaluation.questions_of(split)):
+        results += judged(model, evaluation.judge, questions, base=base, rendering=rendering, seed=seed)
     return Measured(tuple(results), answers)
 
 

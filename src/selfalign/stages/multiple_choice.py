@@ -6,7 +6,8 @@ it, end token included. `answers-per-token`: the same, divided by its tokens, so
 options, so that each stands at each letter once; an option's value is the mean over the orders, in which a liking for
 a letter or a place cancels out.
 
-In the first two forms no option is seen beside another, so order cannot matter. What does not fit into the rendering
+In the first two forms no option is seen beside another, so order cannot matter. An item with contexts (WinoGrande) is
+weighed in them by the one continuation after each context. What does not fit into the rendering
 is dropped with the reason: a cut option would be scored for something it does not say.
 """
 
@@ -77,26 +78,41 @@ def score_options(model: Model, items: Table[MultipleChoice], *, rendering: Rend
         def score(shard: list[MultipleChoice]) -> Iterable[OptionScores]:
             asked = [item for item in shard if fits(lm, item, rendering)]
             refuse_others(shard, asked, "answers")
-            groups = [answers_of(item) for item in asked]
-            made = lm.logprob(groups, rendering=rendering, advance=advance)
-            for item, scored in zip(asked, made, strict=True):
+            groups = [group for item in asked for group in groups_of(item)]
+            apart = len(groups) > len(asked)  # the model counts groups: then not as rows
+            made = iter(lm.logprob(groups, rendering=rendering, advance=tokens_alone if apart else advance))
+            for item in asked:
+                advance(rows=int(apart))
+                scored = [one for _ in groups_of(item) for one in next(made)]
                 values, tokens = zip(*((one.log_probability, one.tokens) for one in scored), strict=True)
                 yield OptionScores(id=item.id, log_probabilities=values, tokens=tokens)
 
         yield from in_shards(rows(items), score, size=ITEMS_PER_SHARD)
 
 
-def answers_of(item: MultipleChoice) -> tuple[Chat, ...]:
-    """Every option as an answer to the prompt."""
-    return tuple(Chat(id=item.id, prompt=item.prompt, answer=option) for option in item.options)
+def groups_of(item: MultipleChoice) -> list[tuple[Chat, ...]]:
+    """Every option as an answer to the prompt; or the continuation as the answer to each context, by itself."""
+    if not item.contexts:
+        return [tuple(Chat(id=item.id, prompt=item.prompt, answer=option) for option in item.options)]
+    *before, last = item.prompt
+    prompts = [(*before, Message(role=last.role, content=context)) for context in item.contexts]
+    return [(Chat(id=item.id, prompt=prompt, answer=item.continuation),) for prompt in prompts]
+
+
+def tokens_alone(*, rows: int = 0, tokens: int = 0, step: int | None = None) -> None:
+    """Tell of tokens; rows are counted elsewhere."""
+    advance(tokens=tokens)
 
 
 def fits(lm: LM, item: MultipleChoice, rendering: Rendering) -> bool:
-    """Whether a model can read the whole prompt with each option."""
-    answers = answers_of(item)
+    """Whether a model can read the whole prompt with each option, or each context with the continuation."""
+    groups = groups_of(item)
     # The room of a prompt leaves out one token of the length: that of the answer's first.
-    (room,) = lm.prompt_room(answers[:1], rendering=rendering)
-    return max(lm.answer_lengths(answers, rendering=rendering)) <= room + 1
+    rooms = lm.prompt_room([group[0] for group in groups], rendering=rendering)
+    return all(
+        max(lm.answer_lengths(group, rendering=rendering)) <= room + 1
+        for group, room in zip(groups, rooms, strict=True)
+    )
 
 
 def refuse_others(items: Iterable[MultipleChoice], asked: Iterable[MultipleChoice], form: ChoiceForm) -> None:
@@ -150,8 +166,7 @@ def with_letters(lm: LM, items: Sequence[MultipleChoice], rendering: Rendering, 
     letters = [f" {letter}" for letter in ascii_uppercase[:count]]
     made = iter(
         lm.choice(
-            prompts, options=letters, rendering=rendering,
-            advance=lambda *, rows=0, tokens=0, step=None: advance(tokens=tokens),
+            prompts, options=letters, rendering=rendering, advance=tokens_alone,
         )
     )  # fmt: skip
     for item in items:

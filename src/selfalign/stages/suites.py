@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ from selfalign.stage import Size, stage
 from selfalign.stages.generate import generate
 from selfalign.stages.load import CHARACTERS_PER_TOKEN, SAMPLED_ROWS, TEMPLATE_TOKENS, characters
 from selfalign.stages.multiple_choice import ChoiceForm, chosen
-from selfalign.suites import SUITES, ChoiceSuite, Suite
+from selfalign.suites import SUITES, ChoiceSuite, Suite, Verdict
 from selfalign.types import Chat, Item, Model, MultipleChoice, Rendering, Result, Sampling, Source, Table
 from selfalign.work import rows
 
@@ -115,7 +115,7 @@ def results_size(size: Callable[[Any], Size], *, items: Table[Item], replies: Ta
 
 @stage(version=1, needs="driver", expect=results_size)
 def suite_results(items: Table[Item], replies: Table[Chat], *, suite: str) -> Iterator[Result]:
-    """What every reply is worth, in every metric of the suite.
+    """What every reply is worth, in every metric of the suite and, where items are of several categories, in each.
 
     An item the model could not read whole has no value, and the reason; one cut by the token limit is judged as it is,
     as the suites' own scripts do.
@@ -130,24 +130,35 @@ def suite_results(items: Table[Item], replies: Table[Chat], *, suite: str) -> It
     if not asked:
         raise StageError(f"none of {len(every)} items of suite {suite!r} fits into the model's context")
     texts = [answer_of[item.id] for item in asked]
-    verdicts = dict(zip((item.id for item in asked), one.verify(asked, texts), strict=True))
-    weights = {
-        metric.name: mean_weight(verdict.weight for some in verdicts.values() for verdict in some
-                                 if verdict.metric == metric.name and verdict.value is not None)
-        for metric in one.metrics
-    }  # fmt: skip
+    verdicts = dict(zip((item.id for item in asked), by_category(list(one.verify(asked, texts))), strict=True))
+    weights = mean_weights(verdicts.values())
     for item in every:
         if item.id not in verdicts:
             for metric in one.metrics:
                 yield Result(id=item.id, suite=metric.name, value=None, why="the prompt is too long for the model")
             continue
-        for place, (metric_name, value, why, weight) in enumerate(verdicts[item.id]):
+        for place, (metric_name, value, why, weight, _) in enumerate(verdicts[item.id]):
             share = None if value is None else value * weight / weights[metric_name]
             reply = answer_of[item.id] if place == 0 else ""
             yield Result(id=item.id, suite=metric_name, value=share, reply=reply, why=why)
 
 
-def mean_weight(weights: Iterator[float]) -> float:
-    """The mean of weights; 1 where there are none."""
-    listed = list(weights)
-    return sum(listed) / len(listed) if listed else 1.0
+def by_category(verdicts: Sequence[tuple[Verdict, ...]]) -> list[tuple[Verdict, ...]]:
+    """Verdicts, and where they are of several categories, each once more as one of its category's metric."""
+    if len({verdict.category for some in verdicts for verdict in some}) < 2:
+        return list(verdicts)
+    return [
+        (*some, *(verdict._replace(metric=f"{verdict.metric}:{verdict.category}") for verdict in some
+                  if verdict.category))
+        for some in verdicts
+    ]  # fmt: skip
+
+
+def mean_weights(verdicts: Iterable[tuple[Verdict, ...]]) -> dict[str, float]:
+    """The mean weight of the verdicts of each metric that have a value."""
+    weights: dict[str, list[float]] = {}
+    for some in verdicts:
+        for verdict in some:
+            if verdict.value is not None:
+                weights.setdefault(verdict.metric, []).append(verdict.weight)
+    return {metric: sum(listed) / len(listed) for metric, listed in weights.items()}

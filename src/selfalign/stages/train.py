@@ -13,6 +13,8 @@ from selfalign.stage import Size, Weights, stage
 from selfalign.types import Chat, Dpo, Lora, Model, Objective, Optimisation, Pair, PairScore, Rendering, Table
 from selfalign.work import fitted, note, rows, tokenizer_of
 
+MOST_EXAMPLES = 10**12
+
 
 def training_size(
     size: Callable[[Any], Size], *, tables: tuple[Table[Any], ...], optimisation: Optimisation, **_: Any
@@ -91,6 +93,17 @@ def for_examples(optimisation: Optimisation, count: int) -> Optimisation:
         optimisation, max_steps=taken, batch_size=batch_size, steps_by_examples=None,
         num_train_epochs=-(-taken // -(-count // batch_size)),
     )  # fmt: skip
+
+
+def for_steps(optimisation: Optimisation, steps: int) -> Optimisation:
+    """The optimisation for exactly so many steps, however many examples come; its batch sizes stay what they were."""
+    table = sorted(optimisation.steps_by_examples or ())
+    if table:  # of equal steps; its ends are so far out that nothing lies beyond them, where steps grow with examples
+        ends = ((1, steps, table[0][2]), (MOST_EXAMPLES, steps, table[-1][2]))
+        flat = (ends[0], *((examples, steps, batch) for examples, _, batch in table), ends[1])
+        return replace(optimisation, steps_by_examples=flat, schedule_epochs=None)
+    # An epoch has a step at least, so as many epochs are enough.
+    return replace(optimisation, max_steps=steps, num_train_epochs=steps, schedule_epochs=None)
 
 
 def sequences_of(example: AnswerExample | PairExample) -> tuple[Rendered, ...]:

@@ -22,13 +22,15 @@ class Verdict(NamedTuple):
     """What a reply is worth in one metric: a value, or None and why it could not be judged.
 
     `weight` is how many judgements the value is the mean of (constraints of a prompt, for example): a metric's mean is
-    then that over all judgements, not over prompts.
+    then that over all judgements, not over prompts. `category` groups items: where a suite's are of several, each is
+    also measured by itself, as `metric:category`.
     """
 
     metric: str
     value: float | None
     why: str = ""
     weight: float = 1.0
+    category: str = ""
 
 
 Verify = Callable[[Sequence[Item], Sequence[str]], Iterable[tuple[Verdict, ...]]]
@@ -40,7 +42,8 @@ class Suite:
 
     `item_of` turns a row and its id into an item, or raises `Misfit`. `verify` gives the verdicts of every reply, in
     order; replies come from models and are hostile. `runs_code`: judging executes what the model wrote, which a recipe
-    must allow by name. `packages` are imported by `verify`; `extra` is the extra that installs them.
+    must allow by name. `packages` are imported by `verify`; `extra` is the extra that installs them. `ready` says what
+    else is missing here and the remedy, or nothing: data that a verifier would silently do without.
     """
 
     name: str
@@ -53,12 +56,14 @@ class Suite:
     runs_code: bool = False
     packages: tuple[str, ...] = ()
     extra: str = "suites"
+    ready: Callable[[], str] = str
 
     def missing(self) -> str:
-        """Why replies cannot be judged here: a package that is not installed, with the remedy; nothing if all are."""
+        """Why replies cannot be judged here: a package or data that is absent, with the remedy; nothing if all is."""
         absent = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if not absent:
-            return ""
+            why = self.ready()
+            return f"suite {self.name!r}: {why}" if why else ""
         return f"suite {self.name!r} needs {', '.join(absent)}: pip install 'selfalign[{self.extra}]'"
 
 

@@ -14,6 +14,7 @@ from selfalign.engines.scripted import SCRIPT, Script, script_of
 from selfalign.errors import EngineError
 from selfalign.ports import Advance, Step, Tokenizer, TrainingOrder, unheard
 from selfalign.store import write_text
+from selfalign.trainers.schedule import steps_to_train
 from selfalign.types import Model
 
 
@@ -65,7 +66,7 @@ class ScriptedTrainer:
         script = script_of(model, folder)
         done = scratch / "steps.json"
         steps = [Step(**step) for step in json.loads(done.read_text("utf-8"))] if done.exists() else []
-        for number in range(len(steps), -(-len(order.examples) // order.optimisation.batch_size)):
+        for number in range(len(steps), steps_to_train(order.optimisation, examples=len(order.examples))):
             steps.append(Step(number + 1, 0.7 / (number + 1), order.optimisation.learning_rate, 1.0))
             write_text(done, json.dumps([asdict(step) for step in steps]))
             advance(rows=order.optimisation.batch_size, step=number + 1)

@@ -1,0 +1,1 @@
+"""Pairwise judging without a model: what a judge is told, how its verdict is read, what two orders amount to."""

@@ -1,0 +1,211 @@
+"""A judge compares a model's answers with those of the base and with reference answers, two at a time.
+
+Every comparison is asked in both orders, and won or lost only if both say so. Two readings of a verdict: `reasoned`,
+the judge writes its reasons and a last line that is parsed strictly; `distribution`, the likelier of the letters A and
+B by one forward pass, for judges too small to keep to a form. AlpacaEval-, MT-Bench- and Vicuna-style: the original
+names mean the original judges and prompts, which these are not.
+
+A comparison that gives no verdict has no value and a reason, never a number. What a judge is told, how it is read and
+what lengths have to do with it is `judging`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from selfalign.data import sources
+from selfalign.data.formats import CHAT_FORMATS
+from selfalign.data.questions import question_of
+from selfalign.errors import RecipeError
+from selfalign.judging.prompt import JudgeReading, comparison_prompt, told
+from selfalign.judging.verdict import NOT_ASKED
+from selfalign.stage import Size, stage
+from selfalign.stages.generate import generate
+from selfalign.stages.grade import fitting
+from selfalign.stages.judge_results import Against, judge_results, uncompared
+from selfalign.stages.load import CHARACTERS_PER_TOKEN, TEMPLATE_TOKENS, characters
+from selfalign.types import Chat, Item, Model, OptionScores, Rendering, Result, Sampling, Source, Table
+from selfalign.work import advance, drop, in_shards, note, rows, serving
+
+ROWS_PER_SHARD = 128
+# What stands of a reply before the letter whose probability is asked for.
+LEAD, OPTIONS = "Better answer:", (" A", " B")
+NO_REFERENCE = (
+    "evaluate.judge.against names 'reference', but no question has a reference answer: give a question file with "
+    "answers ('output', or MT-Bench's 'reference'), name a file of them in evaluate.judge.references, or leave it out"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judge:
+    """Who compares answers, to which questions, with whose answers, and how it is read. A judge is never trained.
+
+    `questions` are asked on the test split (on dev where there is no test), `dev_questions` on dev. `references` are
+    reference answers (by id, else by the same prompt); without that file those of the question files. `answers`: how
+    the questions are answered; `sampling`: how the judge writes, greedily, since a verdict is a measurement.
+    """
+
+    model: Model
+    questions: Table[Item]
+    dev_questions: Table[Item] | None = None
+    against: tuple[Against, ...] = ("base",)
+    references: Table[Chat] | None = None
+    reading: JudgeReading = "reasoned"
+    answers: Sampling = Sampling(max_new_tokens=512, temperature=0.0)
+    sampling: Sampling = Sampling(max_new_tokens=512, temperature=0.0)
+    rendering: Rendering = Rendering(max_length=4096)
+
+
+def judged(
+    model: Model, judge: Judge, questions: Table[Item], *, base: Model | None, rendering: Rendering, seed: int
+) -> list[Table[Result]]:
+    """Results of a model's answers to the questions; calls whatever stages that needs.
+
+    The base's answers are asked for by the same call in every round, so they are made once.
+    """
+    answers = answered(model, judge, questions, rendering=rendering, seed=seed)
+    found = []
+    for against in dict.fromkeys(judge.against):
+        if against == "base" and (base is None or base == model):
+            found.append(uncompared(questions, answers))
+            continue
+        others = (
+            answered(base, judge, questions, rendering=rendering, seed=seed)
+            if against == "base" and base is not None
+            else reference_answers(questions, judge.references)
+        )
+        asked = comparisons(questions, answers, others, reading=judge.reading)
+        found.append(
+            judge_results(
+                questions, answers, others, verdicts(judge, asked, seed=seed),
+                against=against, judge=judge.model, model=model, base=base,
+            )
+        )  # fmt: skip
+    return found
+
+
+def answered(model: Model, judge: Judge, questions: Table[Item], *, rendering: Rendering, seed: int) -> Table[Chat]:
+    """A model's answers to the questions it can be asked whole."""
+    return generate(model, questions, sampling=judge.answers, rendering=rendering, seed=seed, overlong="drop")
+
+
+def verdicts(judge: Judge, asked: Table[Chat], *, seed: int) -> Table[Chat] | Table[OptionScores]:
+    """What the judge says to every comparison."""
+    if judge.reading == "distribution":
+        return choose_verdicts(judge.model, asked, rendering=judge.rendering)
+    return generate(judge.model, asked, sampling=judge.sampling, rendering=judge.rendering, seed=seed, overlong="drop")
+
+
+# ------------------------------------------------------------------------------------------------ questions
+
+
+def questions_size(size: Callable[[Any], Size], *, source: Source) -> Size:
+    """All rows are read, since question files are small and a plan should refuse a faulty one, or a missing answer."""
+    every = list(sources.converted(source, question_of, formats=CHAT_FORMATS))
+    given = sum(len(json.loads(one.given)["reference"] or "") for one in every)
+    prompts = sum(characters(one.prompt) for one in every) // CHARACTERS_PER_TOKEN
+    return Size(len(every), prompts + TEMPLATE_TOKENS * len(every), -(-given // CHARACTERS_PER_TOKEN))
+
+
+@stage(version=1, needs="driver", expect=questions_size)
+def load_questions(source: Source) -> Iterator[Item]:
+    """A file's questions with their reference answers, in file order; of several turns the first is asked.
+
+    Raises:
+        RecipeError: a row fits no known format, or repeats an id; names file and line.
+    """
+    later = 0
+    for one in sources.converted(source, question_of, formats=CHAT_FORMATS):
+        later += json.loads(one.given)["turns"] - 1
+        yield one
+    note("later_turns_not_asked", later)
+
+
+def references_size(size: Callable[[Any], Size], questions: Table[Item], references: Table[Chat] | None) -> Size:
+    """An answer a question.
+
+    Raises:
+        RecipeError: no question has one; so a plan says it before anything is computed.
+    """
+    given = size(questions)
+    if references is None and not given.answer_tokens:
+        raise RecipeError(NO_REFERENCE)
+    answers = given.answer_tokens if references is None else size(references).answer_tokens
+    return Size(given.rows, given.prompt_tokens, answers)
+
+
+@stage(version=1, needs="driver", expect=references_size)
+def reference_answers(questions: Table[Item], references: Table[Chat] | None) -> Iterator[Chat]:
+    """The reference answer to every question that has one: the question's own, or that of a file of answers."""
+    given = list(rows(references)) if references is not None else []
+    by_id = {one.id: one.answer for one in given}
+    by_prompt = {one.prompt: one.answer for one in given}
+    for question in rows(questions):
+        own = json.loads(question.given)["reference"] if references is None else None
+        answer = own or by_id.get(question.id) or by_prompt.get(question.prompt)
+        if answer is None:
+            drop(question.id, "the question has no reference answer")
+        else:
+            yield Chat(id=question.id, prompt=question.prompt, answer=answer)
+
+
+# ------------------------------------------------------------------------------------------------ comparing
+
+
+def comparisons_size(
+    size: Callable[[Any], Size],
+    questions: Table[Item],
+    answers: Table[Chat],
+    others: Table[Chat],
+    reading: JudgeReading,
+) -> Size:
+    """Two prompts a question, each with both answers in it."""
+    asked, count = size(questions).prompt_tokens, size(questions).rows
+    both = size(answers).answer_tokens + size(others).answer_tokens
+    return Size(2 * count, 2 * (asked + both + count * len(told(reading)) // CHARACTERS_PER_TOKEN))
+
+
+@stage(version=1, needs="driver", expect=comparisons_size)
+def comparisons(
+    questions: Table[Item], answers: Table[Chat], others: Table[Chat], *, reading: JudgeReading
+) -> Iterator[Chat]:
+    """What a judge is asked about each question both sides answered: `<id>/ab` with `answers` under A, then `<id>/ba`.
+
+    An empty answer is an answer: it is shown as it is, and will hardly win.
+    """
+    own, other = ({one.id: one.answer or "" for one in rows(table)} for table in (answers, others))
+    for question in rows(questions):
+        if question.id not in own or question.id not in other:
+            drop(question.id, "one of the two sides has no answer")
+            continue
+        both = own[question.id], other[question.id]
+        for order, (a, b) in (("ab", both), ("ba", both[::-1])):
+            prompt = comparison_prompt(question.prompt, a, b, reading=reading)
+            yield Chat(id=f"{question.id}/{order}", prompt=prompt, parents=(question.id,))
+
+
+def choices_size(size: Callable[[Any], Size], *, asked: Table[Chat], **_: Any) -> Size:
+    """Every comparison passes through the judge once."""
+    return Size(size(asked).rows, work_tokens=size(asked).prompt_tokens)
+
+
+@stage(version=1, needs="serve", expect=choices_size)
+def choose_verdicts(model: Model, asked: Table[Chat], *, rendering: Rendering) -> Iterator[OptionScores]:
+    """The log-probabilities a judge gives the letters A and B as its next word; comparisons that fit, in order."""
+    with serving(model) as lm:
+
+        def choose(shard: list[Chat]) -> Iterable[OptionScores]:
+            whole = fitting(lm, [replace(one, answer=LEAD) for one in shard], rendering)
+            known = {one.id for one in whole}
+            for one in shard:
+                if one.id not in known:
+                    drop(one.id, NOT_ASKED)
+                    advance(rows=1)
+            made = lm.choice(whole, options=OPTIONS, rendering=rendering, advance=advance)
+            for one, values in zip(whole, made, strict=True):
+                yield OptionScores(id=one.id, log_probabilities=values, tokens=(1, 1))
+
+        yield from in_shards(rows(asked), choose, size=ROWS_PER_SHARD)

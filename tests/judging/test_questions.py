@@ -1,0 +1,76 @@
+"""Question files as AlpacaEval, MT-Bench and Vicuna publish them, and our own."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfalign.data import sources
+from selfalign.engines.scripted import ScriptedEngine
+from selfalign.errors import RecipeError
+from selfalign.executors.local import Here
+from selfalign.run import Run
+from selfalign.stage import asking
+from selfalign.stages.judge import load_questions
+from selfalign.store import Store
+from selfalign.trainers.scripted import ScriptedTrainer
+
+QUESTIONS = Path("/work/shared/data/questions")
+
+
+def read(path: Path, *rows: dict[str, Any]) -> list[Any]:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (path.parent / "store").mkdir(exist_ok=True)
+    run = Run(Store(path.parent / "store"), Here(), ScriptedEngine(), ScriptedTrainer(), ())
+    with asking(run):
+        table = load_questions(sources.pinned(str(path)))
+    return list(run.store.rows(table.key))
+
+
+def test_published_forms_are_read(tmp_path: Path) -> None:
+    (row,) = read(tmp_path / "alpaca.jsonl",
+                  {"instruction": "Why?", "output": "So.", "generator": "g", "dataset": "koala"})  # fmt: skip
+    assert (row.id, row.prompt[0].content) == ("alpaca-1", "Why?")
+    assert json.loads(row.given) == {"category": "koala", "reference": "So.", "turns": 1}
+    mt = {"question_id": 111, "category": "math", "turns": ["One?", "Two?"], "reference": ["1", "2"]}
+    (row,) = read(tmp_path / "mt.jsonl", mt)
+    assert (row.id, [one.content for one in row.prompt]) == ("111", ["One?"])
+    assert json.loads(row.given) == {"category": "math", "reference": "1", "turns": 2}
+    (row,) = read(tmp_path / "vicuna.jsonl", {"question_id": 1, "text": "How?", "category": "generic"})
+    assert (row.id, row.prompt[0].content, json.loads(row.given)["reference"]) == ("1", "How?", None)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"question_id": 1, "turns": []}, "line 1: 'turns' must be a list"),
+        ({"question_id": 1, "turns": [" "]}, "line 1: 'turns' is empty"),
+        ({"question_id": True, "turns": ["Why?"]}, "'question_id' must be a number or a text"),
+        ({"question_id": 1, "turns": ["Why?"], "reference": 3}, "'reference' must be a text or a list of texts"),
+        ({"asked": "Why?"}, "no known format fits its keys 'asked'"),
+    ],
+)
+def test_a_row_that_is_no_question_is_named_by_its_line(row: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=re.escape(says)):
+        read(tmp_path / "faulty.jsonl", row)
+
+
+@pytest.mark.parametrize(("name", "turns"), [("mt_bench_80", 160), ("vicuna_bench_80", 80)])
+def test_real_files_are_read(name: str, turns: int, tmp_path: Path) -> None:
+    path = QUESTIONS / f"{name}.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    rows = read(tmp_path / path.name, *map(json.loads, path.read_text("utf-8").splitlines()))
+    assert len(rows) == 80
+    assert sum(json.loads(row.given)["turns"] for row in rows) == turns
+
+
+def test_our_own_questions_have_reference_answers() -> None:
+    for split in ("dev", "test"):
+        found = list(sources.read_chats(sources.pinned(f"embedded:sample-questions#{split}"), answers=True))
+        assert len(found) == 8
+        assert all(one.answer for one in found)
