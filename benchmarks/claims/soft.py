@@ -25,7 +25,7 @@ import argparse
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -178,7 +178,8 @@ def told(folder: Path, one: Played, seed: int, parts: int) -> list[Told]:
             right=mean(a == f"{marker} {task.output}" for a, task in zip(answers, tasks, strict=True)),
             steps=steps_of(folder, one, place), tokens=sum(len((row.answer or "").encode()) + 1 for row in written),
         ))  # fmt: skip
-    return found + [found[-1]] * (parts + 1 - len(found))
+    idle = replace(found[-1], made=0, learned=0, steps=0, tokens=0)
+    return found + [idle] * (parts + 1 - len(found))
 
 
 def report(folder: Path, options: argparse.Namespace) -> None:
