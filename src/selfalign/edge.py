@@ -6,11 +6,9 @@ nothing. It knows types, references and bounds; it does not know what a recipe i
 
 from __future__ import annotations
 
-import difflib
-import re
 import types as builtin_types
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
@@ -25,9 +23,9 @@ from pydantic import (
 )
 from pydantic import Field as Bounds
 
-from selfalign import weights
-from selfalign.data import documents, sources
+from selfalign.data import sources
 from selfalign.harness.settings import TaskFolder, pinned_tasks
+from selfalign.references import documents_of, model_of, nearest, reference_of, source_of
 from selfalign.stages.corpus import load_documents
 from selfalign.stages.judge import load_questions
 from selfalign.stages.load import (
@@ -38,7 +36,6 @@ from selfalign.stages.load import (
     load_probes,
 )
 from selfalign.stages.suites import loaded
-from selfalign.suites import SUITES
 from selfalign.types import Chat, Demonstration, Instruction, Item, Model, MultipleChoice, Probe, Source, Table, Text
 
 # What a field's type cannot say. By field name: a name means one thing throughout the package.
@@ -180,48 +177,6 @@ def edge_type(annotation: Any, name: str) -> Any:
     return annotation
 
 
-def model_of(value: Any) -> Model:
-    """A model reference, pinned."""
-    if not isinstance(value, str):
-        raise ValueError("a model is named by text, for example embedded:smollm2 or path:folder")
-    return weights.pinned(value)
-
-
-def source_of(value: Any) -> Source:
-    """A data reference, pinned."""
-    if not isinstance(value, str):
-        raise ValueError("data is named by text, for example data.jsonl or embedded:house-style#train")
-    suite, value = suite_in(value)
-    sliced = re.fullmatch(r"((?:embedded|hub):[^#]+#[^#]+)#(\d{1,18})", value)
-    found = sources.pinned(sliced[1], limit=int(sliced[2])) if sliced else sources.pinned(value)
-    return replace(found, suite=suite)
-
-
-def suite_in(ref: str) -> tuple[str, str]:
-    """The suite that a reference written `suite:NAME:FILE` names, and what it is said of."""
-    _, marked, rest = ref.partition("suite:") if ref.startswith("suite:") else ("", "", "")
-    name, colon, place = rest.partition(":")
-    if not marked:
-        return "", ref
-    if name not in SUITES or not colon:
-        raise ValueError(f"no suite is called {name!r}{nearest(name, SUITES)}; known: {', '.join(SUITES)}")
-    return name, place
-
-
-def documents_of(value: Any) -> Source:
-    """A reference to documents, pinned."""
-    if not isinstance(value, str):
-        raise ValueError("documents are named by text, for example a folder of pages or corpus:python-docs")
-    return documents.pinned_documents(value)
-
-
-def reference_of(value: Model | Source | TaskFolder) -> str:
-    """How a handle is written in a recipe."""
-    limit, suite = getattr(value, "limit", None), getattr(value, "suite", "")
-    ref = f"suite:{suite}:{value.ref}" if suite else value.ref
-    return f"{ref}#{limit}" if limit is not None and not ref.endswith(f"#{limit}") else ref
-
-
 def number(value: Any) -> Any:
     """A value where a number is due: true and yes are none, though Python counts with them."""
     if isinstance(value, bool):
@@ -298,9 +253,3 @@ def known_keys(shape: Any, path: Sequence[int | str]) -> list[str]:
         options = [annotation, *get_args(annotation)]
         shape = next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), shape)
     return list(shape.model_fields)
-
-
-def nearest(name: str, known: Any) -> str:
-    """`; did you mean …?` when a known name is near."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{found[0]}'?" if found else ""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from selfalign.controls import changes as of
 from selfalign.controls.changes import Changes, Main
-from selfalign.edge import nearest
 from selfalign.errors import RecipeError
+from selfalign.references import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from selfalign.edge import nearest
 from selfalign.errors import RecipeError
 from selfalign.grade_command.wish import given, option_of
+from selfalign.references import nearest
 from selfalign.stages.multiple_choice import ChoiceForm
 from selfalign.suites import SUITES, ChoiceSuite
 from selfalign.types import Rendering
