@@ -1,4 +1,4 @@
-"""What single settings of a recipe cannot tell: which suite a file is of, what is kept clean of what, what may decide."""
+"""What single settings of a recipe cannot tell: which suite a file is of, what is kept clean, what may decide."""
 
 from __future__ import annotations
 
