@@ -27,7 +27,14 @@ def of_class(root: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
 
 
 def series(name: str, *means: float) -> Series:
-    return Series(name=name, points=tuple((mean, mean - 0.1, mean + 0.1) for mean in means))
+    style = {"test": 1, "more": 2}.get(name, 0)
+    return Series(name=name, points=tuple((mean, mean - 0.1, mean + 0.1) for mean in means), style=style)
+
+
+def test_a_split_looks_alike_where_the_other_is_missing() -> None:
+    both, alone = (drawn([*some, series("test", 3.1, 2.2)], LABELS[:2]) for some in ([series("dev", 3.0, 2.0)], []))
+    assert len(of_class(both, "series-1")) == len(of_class(alone, "series-1")) > 0
+    assert not of_class(alone, "series-0")
 
 
 def test_a_chart_says_in_words_what_it_shows() -> None:

@@ -25,10 +25,14 @@ Point = tuple[float, float, float] | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """One line: for each round its mean and the ends of its interval, None where there is none; base first."""
+    """One line: for each round its mean and the ends of its interval, None where there is none; base first.
+
+    `style` is its colour and mark, so that a split looks alike in every chart, whichever other split is missing there.
+    """
 
     name: str
     points: tuple[Point, ...]
+    style: int = 0
 
     def drawn(self) -> list[tuple[int, tuple[float, float, float]]]:
         """The points that are finite, with their places."""
@@ -93,7 +97,7 @@ def rounds_chart(
     frame = frame_for(values, len(labels))
     parts = [*y_axis(frame, unit), *round_axis(frame, labels, kept)]
     for number, one in enumerate(series):
-        parts += drawn_series(frame, one, number, aside=3 * (2 * number - len(series) + 1))
+        parts += drawn_series(frame, one, aside=3 * (2 * number - len(series) + 1))
     parts += end_labels(frame, series)
     return svg(parts, title=title, description=told(series, labels, kept, unit), name=name)
 
@@ -126,10 +130,10 @@ def round_axis(frame: Frame, labels: Sequence[str], kept: int | None) -> list[st
     return parts
 
 
-def drawn_series(frame: Frame, series: Series, number: int, *, aside: float) -> list[str]:
+def drawn_series(frame: Frame, series: Series, *, aside: float) -> list[str]:
     """One series: its base as a dashed line, whiskers, the line itself and a mark for each round."""
     parts = []
-    points = series.drawn()
+    points, number = series.drawn(), series.style
     if points and points[0][0] == 0:
         height = frame.y(points[0][1][0])
         parts.append(line((LEFT, height), (WIDTH - RIGHT, height), f"base series-{number}"))
@@ -147,7 +151,7 @@ def drawn_series(frame: Frame, series: Series, number: int, *, aside: float) -> 
 
 
 def mark(x: float, y: float, number: int) -> str:
-    """A circle for the first series, a square for the second: told apart without colour."""
+    """A circle for the first style, a square for the second: told apart without colour."""
     if number == 0:
         return f'<circle class="mark series-0" cx="{x:.1f}" cy="{y:.1f}" r="3.6"/>'
     return f'<rect class="mark series-{number}" x="{x - 3.3:.1f}" y="{y - 3.3:.1f}" width="6.6" height="6.6"/>'
@@ -155,9 +159,7 @@ def mark(x: float, y: float, number: int) -> str:
 
 def end_labels(frame: Frame, series: Sequence[Series]) -> list[str]:
     """Each series named beside its last point, names pushed apart where they would touch."""
-    ends = [
-        (frame.y(points[-1][1][0]), number, one.name) for number, one in enumerate(series) if (points := one.drawn())
-    ]
+    ends = [(frame.y(points[-1][1][0]), one.style, one.name) for one in series if (points := one.drawn())]
     parts = []
     lowest = TOP - LABEL_HEIGHT + 4.0
     for height, number, name in sorted(ends):

@@ -179,8 +179,12 @@ def charts(evidence: Evidence, metric: str) -> list[Chart]:
             says=metric_named(name).says,
             svg=rounds_chart(
                 [
-                    Series(name=split, points=tuple(point(name, of_round[split][name]["mean"]) for of_round in scores))
-                    for split in scores[0]
+                    Series(
+                        name=split,
+                        style=style,
+                        points=tuple(point(name, of_round[split][name]["mean"]) for of_round in scores),
+                    )  # fmt: skip
+                    for style, split in enumerate(scores[0])
                     if name in scores[0][split]
                 ],
                 labels=labels,
