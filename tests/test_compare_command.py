@@ -275,6 +275,19 @@ def test_items_and_metrics_of_one_side_alone_are_counted_and_said(
     )
 
 
+def test_options_weighed_in_another_form_are_another_setting(
+    played: Played, say: Callable[..., str], tmp_path: Path
+) -> None:
+    def mmlu(name: str, **more: str) -> Path:
+        settings = settings_of("sft", tmp_path / "store") | {"rounds": 1}
+        settings["evaluate"]["dev"]["suites"] = [{"name": "mmlu", "items": "embedded:sample-mmlu#dev", **more}]
+        return play_recipe(written(tmp_path, settings), [], tmp_path / name).folder.path
+
+    usual, same, other = mmlu("usual"), mmlu("same", form="letters"), mmlu("other", form="answers")
+    assert "dev.suites.mmlu.form: letters against answers" in say(usual, other)
+    assert "other settings" not in say(usual, same)
+
+
 def test_an_id_over_another_text_is_no_pair(
     played: Played, say: Callable[..., str], found: Callable[..., dict[str, Any]]
 ) -> None:

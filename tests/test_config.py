@@ -32,7 +32,9 @@ def shipped(path: Path, tmp_path: Path) -> Recipe:
         places.append((f"evaluate.{split}.held_out", settings["evaluate"].get(split, {}).get("held_out")))
     for place, ref in places:
         if isinstance(ref, str) and not ref.startswith("embedded:"):
-            overrides.append(f"{place}={tmp_path}/row.jsonl")
+            file = tmp_path / f"{place}.jsonl"
+            file.write_text(rows)
+            overrides.append(f"{place}={file}")
     try:
         return read_recipe(path, overrides)
     except RecipeError as error:

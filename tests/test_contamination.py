@@ -151,6 +151,17 @@ def test_a_template_is_nobodys_own(items: int, rows: int, found: int, tmp_path: 
     assert contamination.contaminated([files["measured"]], [files["measured"]])[0].rows == items, "whole prompts count"
 
 
+@pytest.mark.parametrize("count", [1, 10, 40])
+def test_an_item_that_leaked_into_many_rows_is_no_template(count: int, tmp_path: Path) -> None:
+    leaks = [
+        {"id": f"leak-{n}", "instruction": f"### Instruction:\n{PROBLEM}\n### Response:", "output": f"Try {n}: 25"}
+        for n in range(count)
+    ]
+    said = refusal(recipe(tmp_path, leaks, **suites(gsm8k="embedded:sample-gsm8k#test")))
+    assert f": {count} of {40 + count} rows of" in said
+    assert "'leak-0' shares 13 words with 'gsm8k-01'" in said
+
+
 def test_a_message_of_a_conversation_is_no_item_by_itself() -> None:
     known = Items()
     known.add("talk", [("Can you give me another example, please?", False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -20,7 +21,7 @@ from selfalign.controls.declared import ALL_STEPS, CONTROLS, EACH_ROUND
 from selfalign.controls.folder import folder_of, noted_in
 from selfalign.controls.playing import plan_controls, play_controls
 from selfalign.controls.spent import steps_of
-from selfalign.controls.told import headline, told_of
+from selfalign.controls.told import best_of, headline, told_of
 from selfalign.engines.scripted import ScriptedEngine
 from selfalign.errors import RecipeError
 from selfalign.executors.local import Here
@@ -306,6 +307,18 @@ def test_as_many_rounds_count_as_were_played(tmp_path: Path) -> None:
         assert sum(steps(tmp_path / "run" / "controls" / noted.name)) == sum(ours)
 
 
+@pytest.mark.parametrize(
+    ("method", "name"), [("i_sheep", "random"), ("i_sheep", "uncurated"), ("spin", "same-budget-sft")]
+)
+def test_a_control_plays_no_round_more_than_the_run(method: str, name: str, tmp_path: Path) -> None:
+    settings = cheap(method, tmp_path / "store") | {"rounds": 5, "stop": {"metric": "near_duplicate", "patience": 2}}
+    play_recipe(recipe_in(tmp_path, settings), [], tmp_path / "run")
+    assert [noted.state for noted, _ in play_controls(RunFolder(tmp_path / "run"), [name])] == ["played"]
+    assert len(steps(tmp_path / "run")) == 2
+    assert yaml.safe_load((tmp_path / "run/controls" / name / "recipe.yaml").read_text())["rounds"] == 2
+    assert ("rounds", 5, 2) in noted_in(RunFolder(tmp_path / "run"))[0].changes
+
+
 def test_steps_by_examples_are_kept_to_as_well(tmp_path: Path) -> None:
     table = {"steps_by_examples": [[10, 3, 4], [30, 7, 8]]}
     for method in ("spin", "diverse_evol", "i_sheep", "soft"):
@@ -366,6 +379,25 @@ def test_controls_of_another_playing_are_not_compared(tmp_path: Path, capsys: py
     assert found.headline == "No control has been compared with this run yet."
     assert found.told[0].why.startswith("it belongs to an earlier playing of this run")
     assert "it belongs to an earlier playing" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_control_measured_with_other_settings_is_not_compared(tmp_path: Path) -> None:
+    path = recipe_in(tmp_path, cheap("spin", tmp_path / "store") | {"rounds": 2})
+    main(["run", str(path), "-o", str(tmp_path / "run"), "--controls", "one-long-round"])
+    main(["run", str(path), "-o", str(tmp_path / "run"), "-s", "evaluate.sampling.max_new_tokens=7"])
+    found = told_of(RunFolder(tmp_path / "run"), metric="house_style")
+    assert found is not None
+    assert found.headline == "No control has been compared with this run yet."
+    assert "it was measured with other settings than the run is now (sampling.max_new_tokens: " in found.told[0].why
+    assert "against 7): run it again with --controls" in found.told[0].why
+
+
+def test_a_round_without_a_value_is_never_the_best() -> None:
+    rounds = [
+        {"label": f"round {number}", "scores": {"dev": {"nll": {"mean": [mean, None, None, 0]}}}}
+        for number, mean in enumerate((math.nan, None, 2.0, 1.0, math.nan))
+    ]
+    assert best_of(rounds, "nll") == "round 3"
 
 
 def test_what_a_broken_folder_holds_is_shown_and_never_obeyed(

@@ -175,6 +175,16 @@ def test_reference_answers_of_a_file_are_found_by_id_or_by_prompt(tmp_path: Path
     assert NO_OTHER["reference"] in court.whys("win_rate_reference", against=("reference",), references=given)
 
 
+def test_reference_answers_in_another_order_are_not_mixed_up_by_their_numbers(tmp_path: Path) -> None:
+    court = Court(tmp_path, longer, rows=[{"id": n, "instruction": f"What is {n}?"} for n in range(3)])
+    path = tmp_path / "answers.jsonl"
+    rows = [{"id": 2 - n, "instruction": f"What is {n}?", "output": f"answer {n}"} for n in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    given = court.asked(lambda: load_chats(sources.pinned(str(path)), answers=True))
+    found = court.asked(lambda: reference_answers(court.questions, given))
+    assert [row.answer for row in court.run.store.rows(found.key)] == ["answer 0", "answer 1", "answer 2"]
+
+
 # ------------------------------------------------------------------------------------------------------ keys
 
 

@@ -62,6 +62,11 @@ def test_with_a_best_option_the_other_right_ones_are_not_in_the_running() -> Non
     assert not mc1(values, right=[0, 3], best=3)
 
 
+def test_what_is_no_number_is_no_right_answer() -> None:
+    with pytest.raises(ValueError, match="no number"):
+        mc1([float("nan"), 0.0], right=[1])
+
+
 def test_mc2_is_a_share_of_the_probability_of_all_options() -> None:
     values = [math.log(share) for share in (0.1, 0.2, 0.3, 0.15)]
     assert mc2(values, right=[2]) == pytest.approx(0.4)

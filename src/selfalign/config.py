@@ -31,7 +31,7 @@ from selfalign.place import Place
 from selfalign.references import nearest
 from selfalign.stage import asking
 from selfalign.stages.evaluate import Evaluation
-from selfalign.together import check_together, keep_clean, name_suites
+from selfalign.together import check_together, keep_clean, name_suites, refuse_test_on_dev
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,7 @@ def checked_recipe(settings: Mapping[str, Any], *, where: str, name: str) -> Rec
         raise RecipeError(faults(error, shape, where)) from error
     found: Any = checked
     name_suites(found, where)
+    refuse_test_on_dev(found, where)
     keep_clean(found)
     recipe = Recipe(
         found.name, method, found.rounds, built(Stop, found.stop), built(Guard, found.guard),

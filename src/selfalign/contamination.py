@@ -1,11 +1,11 @@
 """Whether the files a method learns from hold what the recipe measures with; asked before anything is computed.
 
 A training row holds an item where it shares a run of 13 words with its prompt or answer or holds its whole prompt of 6
-words or more (the rule for documents, `corpus.contamination`), or where one of its texts is the prompt. Runs that stand
-in more than 10 training rows or in more than 10 items are templates and set phrases and count for nothing (GPT-3,
-App. C); a whole prompt always counts. Rows are read as they stand in their files, so that no field is overlooked.
-Documents are not looked at: stages clean them. Knows no method: whatever a method is given as data, except what it is
-to be kept clean of, it may learn from.
+words or more (the rule for documents, `corpus.contamination`), or where one of its texts is the prompt. Runs that
+stand in more than 10 training rows or in more than 10 items are templates and set phrases and count for nothing
+(GPT-3, App. C); a whole prompt always counts, also one that stands in many rows: rows that leak are often repeated.
+Rows are read as they stand in their files, so that no field is overlooked. Documents are not looked at: stages clean
+them. Knows no method: whatever a method is given as data, except what it is to be kept clean of, it may learn from.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from selfalign.store import write_text
 from selfalign.suites import SUITES
 from selfalign.types import Source, Text
 
-VERSION = 1
+VERSION = 2
 SECONDS_WORTH_REMEMBERING = 1
 MOST_SHOWN = 5
 # A prompt as short as this is found where a text is equal to it; in longer texts from 6 words on.
@@ -62,12 +62,16 @@ class Run(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A training row that holds something of an item: its whole `prompt`, else runs of words in the row's text."""
+    """A training row that holds something of an item: its whole `prompt`, else runs of words in the row's text.
+
+    `whole`: the runs belong to a whole prompt, so they count however often they stand elsewhere.
+    """
 
     row: str
     text: str
     prompt: int | None
     runs: tuple[Run, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,8 @@ class Items:
     spread: Counter[int] = field(default_factory=Counter)
     wholes: dict[int, int] = field(default_factory=dict)
     begun: dict[int, list[tuple[tuple[str, ...], int]]] = field(default_factory=dict)
+    # Longer prompts by their first run: lengths, and for each the hashes of the prompts of that length.
+    long: dict[int, dict[int, set[int]]] = field(default_factory=dict)
 
     def add(self, name: str, texts: Iterable[tuple[str, bool]]) -> None:
         """Know an item: each of its texts, and whether that is a prompt."""
@@ -186,6 +192,9 @@ class Items:
                 if SHORTEST_PROMPT_WORDS <= count_of(said) < GRAM_WORDS:
                     begins = next(hashes(said, SHORTEST_PROMPT_WORDS))
                     self.begun.setdefault(begins, []).append((tuple(said), number))
+                elif count_of(said) >= GRAM_WORDS:
+                    by_length = self.long.setdefault(next(hashes(said, GRAM_WORDS)), {})
+                    by_length.setdefault(len(said), set()).add(hash(tuple(said)))
         self.spread.update(mine)
         for run in mine:
             self.runs.setdefault(run, number)
@@ -200,7 +209,8 @@ class Items:
             if not isinstance(row, Misfit) and (hit := self.hit(row, place)):
                 hits.append(hit)
                 frequent.update(run.digest for run in hit.runs)
-        own = (hit._replace(runs=tuple(run for run in hit.runs if frequent[run.digest] <= MOST_ROWS_OF_A_RUN))
+        own = (hit if hit.whole else
+               hit._replace(runs=tuple(run for run in hit.runs if frequent[run.digest] <= MOST_ROWS_OF_A_RUN))
                for hit in hits)  # fmt: skip
         left = [hit for hit in own if hit.runs or hit.prompt is not None]
         return Found(one.setting, one.source.ref, len(left), rows, tuple(map(self.shown, left[:MOST_SHOWN])))
@@ -232,12 +242,20 @@ class Items:
             return Hit(named, quoted(joined, start, length).strip("“”"), number)
         if self.runs.keys().isdisjoint(hashes(whole, GRAM_WORDS)):
             return None
-        runs = {
-            run: Run(run, self.runs[run], start)
-            for start, run in enumerate(hashes(whole, GRAM_WORDS))
-            if run in self.runs and self.spread[run] <= MOST_ROWS_OF_A_RUN
-        }
+        known = [
+            Run(run, self.runs[run], start) for start, run in enumerate(hashes(whole, GRAM_WORDS)) if run in self.runs
+        ]
+        if first := next((run for run in known if self.begins_prompt(whole, run)), None):
+            return Hit(named, joined, None, (first,), whole=True)
+        runs = {run.digest: run for run in known if self.spread[run.digest] <= MOST_ROWS_OF_A_RUN}
         return Hit(named, joined, None, tuple(runs.values())) if runs else None
+
+    def begins_prompt(self, said: list[str], run: Run) -> bool:
+        """Whether a run is the beginning of a whole prompt of 13 words or more that stands among these words."""
+        return any(
+            hash(tuple(said[run.start : run.start + length])) in wholes
+            for length, wholes in self.long.get(run.digest, {}).items()
+        )
 
     def prompt_in(self, said: list[str]) -> tuple[int, int, int] | None:
         """The item whose whole prompt of 6 to 12 words stands among these, where, and how many words it has."""

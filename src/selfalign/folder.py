@@ -18,6 +18,7 @@ from typing import Any
 from selfalign.errors import RecipeError, StoreError
 from selfalign.keys import Call
 from selfalign.loop import PlannedCall
+from selfalign.scores import read_scores
 from selfalign.store import write_text
 from selfalign.tables import disk_error
 
@@ -87,7 +88,9 @@ class RunFolder:
 
     def rounds(self) -> list[dict[str, Any]]:
         """The `round` events of the latest run: label, model, tables and scores, the base first."""
-        return [event for event in self.events() if event["event"] == "round"]
+        return [
+            {**event, "scores": read_scores(event["scores"])} for event in self.events() if event["event"] == "round"
+        ]
 
     def link_round(self, event: Mapping[str, Any], store: Path) -> None:
         """Make `round-00/…` point at what a round made."""

@@ -6,6 +6,7 @@ rounds and scores; it does not know what a method does between two of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -159,6 +160,11 @@ def play(
             if stop.metric not in scores[-1]["dev"]:
                 raise StageError(
                     f"stop.metric '{stop.metric}' was not measured on dev; measured: {', '.join(scores[-1]['dev'])}"
+                )
+            if math.isnan(dev_mean(scores[-1], stop)):
+                raise StageError(
+                    f"stop.metric '{stop.metric}' has no value for {move.label}: not one of its items could be read, "
+                    "so nothing can decide; choose another stop.metric, or a judge or format that can be read"
                 )
             if len(scores) > 1 and stop.improves(dev_mean(scores[-1], stop), dev_mean(scores[best], stop)):
                 best = len(scores) - 1

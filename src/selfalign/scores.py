@@ -5,13 +5,14 @@ Knows results; it does not know which round is kept, nor why.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from selfalign.measures.intervals import Interval, bootstrap_mean, paired_difference
 from selfalign.measures.significance import Tested, paired_test
-from selfalign.stages.evaluate import Measured, by_suite
+from selfalign.stages.evaluate import Measured, by_suite, metric_named
 from selfalign.store import Store
 
 BOOTSTRAP_SEED = 0
@@ -48,7 +49,7 @@ def scored(now: Values, base: Values | None, previous: Values | None) -> Scores:
     return {
         split: {
             suite: Score(
-                bootstrap_mean([value for value in items.values() if value is not None], seed=BOOTSTRAP_SEED),
+                mean_of(suite, items),
                 change(base[split][suite], items) if base else None,
                 change(previous[split][suite], items) if previous else None,
                 paired_test(base[split][suite], items, seed=BOOTSTRAP_SEED) if base else None,
@@ -60,6 +61,15 @@ def scored(now: Values, base: Values | None, previous: Values | None) -> Scores:
     }
 
 
+def mean_of(metric: str, items: Mapping[str, float | None]) -> Interval:
+    """The mean of a metric with its interval; that of a share lies between 0 and 1, however its items are weighted."""
+    found = bootstrap_mean([value for value in items.values() if value is not None], seed=BOOTSTRAP_SEED)
+    if not metric_named(metric).share:
+        return found
+    return replace(found, **{name: min(1.0, max(0.0, getattr(found, name))) for name in ("mean", "low", "high")
+                             if math.isfinite(getattr(found, name))})  # fmt: skip
+
+
 def change(before: dict[str, float | None], after: dict[str, float | None]) -> Interval:
     """The paired difference of a metric, item by item."""
     return paired_difference(before, after, seed=BOOTSTRAP_SEED)
@@ -68,8 +78,11 @@ def change(before: dict[str, float | None], after: dict[str, float | None]) -> I
 def plain_scores(scores: Scores) -> dict[str, Any]:
     """Scores as JSON: `[mean, low, high, items]` for the mean and each difference; each test with its names."""
 
-    def plain(interval: Interval | None) -> list[float] | None:
-        return None if interval is None else [interval.mean, interval.low, interval.high, interval.items]
+    def plain(interval: Interval | None) -> list[float | None] | None:
+        if interval is None:
+            return None
+        bounds = (interval.mean, interval.low, interval.high)
+        return [*(value if math.isfinite(value) else None for value in bounds), interval.items]
 
     return {
         split: {
@@ -83,4 +96,18 @@ def plain_scores(scores: Scores) -> dict[str, Any]:
             for suite, score in suites.items()
         }
         for split, suites in scores.items()
+    }
+
+
+def read_scores(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores as they were before they were JSON: a mean over no item, null there, is not a number again."""
+    return {
+        split: {
+            suite: {
+                name: [math.nan if value is None else value for value in one] if isinstance(one, list) else one
+                for name, one in score.items()
+            }
+            for suite, score in suites.items()
+        }
+        for split, suites in plain.items()
     }

@@ -10,7 +10,7 @@ from selfalign.harness.names import is_harness
 from selfalign.references import nearest
 from selfalign.stages.evaluate import METRICS, metric_named
 from selfalign.stages.suites import metrics_of
-from selfalign.suites import SUITES
+from selfalign.suites import SUITES, ChoiceSuite
 
 
 def name_suites(found: Any, where: str) -> None:
@@ -41,7 +41,50 @@ def name_suites(found: Any, where: str) -> None:
                     f"{path}: suite {suite.name!r} runs code that a model wrote, in a locked-down process (see "
                     f"docs/sandbox.md); allow it by name: evaluate.allow_code_execution: [{suite.name}]"
                 )
+            refuse_idle(suite, path)
             suite.items = replace(suite.items, suite=suite.name)
+
+
+def refuse_idle(suite: Any, path: str) -> None:
+    """Refuse a setting of a suite that would have no effect.
+
+    Raises:
+        RecipeError: names it and says why.
+    """
+    chooses = isinstance(SUITES[suite.name], ChoiceSuite)
+    if chooses and suite.max_new_tokens is not None:
+        raise RecipeError(f"{path}.max_new_tokens has no effect: {suite.name!r} weighs options and writes nothing")
+    if not chooses and suite.form is not None:
+        raise RecipeError(f"{path}.form has no effect: replies to {suite.name!r} are written, not chosen")
+
+
+def refuse_test_on_dev(found: Any, where: str) -> None:
+    """Refuse a test split that measures with the rows that decide on dev: it would be chosen by what it reports.
+
+    Raises:
+        RecipeError: names both settings.
+    """
+    if found.evaluate.test is None or found.evaluate.allow_contamination:
+        return
+    dev, test = (
+        {
+            (source.ref, source.limit): path
+            for path, source in (
+                ("held_out", split.held_out), ("instructions", split.instructions),
+                *((f"multiple_choice.{place}", one) for place, one in enumerate(split.multiple_choice)),
+                *((f"suites.{place}.items", one.items) for place, one in enumerate(split.suites)),
+            )
+            if source is not None
+        }
+        for split in (found.evaluate.dev, found.evaluate.test)
+    )  # fmt: skip
+    for rows, path in test.items():
+        if rows in dev:
+            raise RecipeError(
+                f"{where}: evaluate.test.{path} holds the rows of evaluate.dev.{dev[rows]}, which decide: a test that "
+                "chose what it reports tells nothing. Give other rows, leave test out, or, if it is meant, set "
+                "evaluate.allow_contamination: true"
+            )
 
 
 def keep_clean(found: Any) -> None:

@@ -19,6 +19,8 @@ from selfalign.harness.settings import LmEval
 from selfalign.loop import Plan, planned
 from selfalign.methods import METHODS
 from selfalign.playing import plan_recipe, play_recipe
+from selfalign.stage import Size
+from selfalign.stages.judge import Judge
 from selfalign.store import Store
 from selfalign.types import Lora, Model, Table
 
@@ -170,7 +172,9 @@ def of_kind(kind: Any) -> Any:
         return (of_kind(items[0]),) if items[-1] is Ellipsis else tuple(of_kind(item) for item in items)
     if get_origin(kind) is Literal:
         return get_args(kind)[0]
-    plain = {Lora: Lora(), Model: Model("scripted:another"), LmEval: LmEval(tasks=("other",)), int: 3, float: 3.5}
+    judge = Judge(model=Model("scripted:another"), questions=Table("0" * 32))
+    plain: dict[Any, Any] = {Lora: Lora(), Model: Model("scripted:another"), Judge: judge, int: 3, float: 3.5}
+    plain[LmEval] = LmEval(tasks=("other",))
     return "text" if kind is str else plain[kind]
 
 
@@ -222,6 +226,31 @@ BESIDE: dict[str, list[dict[str, Any]]] = {
 }
 
 
+# What a recipe may do changes no result; it is asked before anything is made.
+PERMISSIONS = ("allow_code_execution", "allow_contamination")
+
+
+def test_every_setting_of_a_suite_reaches_a_key(tmp_path: Path) -> None:
+    settings = settings_of("sft", tmp_path)
+    settings["evaluate"]["dev"]["suites"] = [
+        {"name": "gsm8k", "items": "embedded:sample-gsm8k#dev"}, {"name": "mmlu", "items": "embedded:sample-mmlu#dev"},
+    ]  # fmt: skip
+    start = Plan(Store(Path("nowhere")))
+    built, evaluation = checked_recipe(settings, where="recipe", name="law").build(start)
+    read, chosen = evaluation.dev.suites
+    start.sizes["0" * 32] = Size(8, 80, 80)
+    keys = [
+        calls_of(built, replace(evaluation, dev=replace(evaluation.dev, suites=some)), start)
+        for some in (
+            (), (read,), (chosen,), (read, chosen), (replace(read, items=Table("0" * 32)), chosen),
+            (replace(read, max_new_tokens=7), chosen), (replace(read, name="squad"), chosen),
+            (read, replace(chosen, form="answers")), (read, replace(chosen, name="hhh", form="letters")),
+            (read, replace(chosen, items=Table("0" * 32))),
+        )
+    ]  # fmt: skip
+    assert len({tuple(some) for some in keys}) == len(keys)
+
+
 @every_method
 def test_every_setting_reaches_a_key(method: str, tmp_path: Path) -> None:
     reached, seen = set(), set()
@@ -238,6 +267,8 @@ def test_every_setting_reaches_a_key(method: str, tmp_path: Path) -> None:
             if calls_of(other, evaluation, start) != before:
                 reached.add(path)
         for path, other in variants(evaluation):
+            if path in PERMISSIONS or path.endswith((".suites", ".lm_eval")):
+                continue  # suites have a law of their own; what lm_eval is told is tested in test_harness
             assert calls_of(built, other, start) != before, f"evaluate.{path} reaches no key"
     assert seen - reached == set(), f"settings of {method} that reach no key"
     assert seen >= {"base", DATA[method], "seed", "lora.r", "rendering.max_length"}

@@ -137,6 +137,7 @@ def test_a_context_that_does_not_fit_is_noticed_whichever_it_is() -> None:
         ("mmlu", MMLU | {"answer": "Mars"}, "'answer' must be the place of an option"),
         ("mmlu", MMLU | {"answer": "E"}, "'answer' is 4, but the 4 options"),
         ("mmlu", MMLU | {"answer": True}, "'answer' must be the place of an option"),
+        ("mmlu", {"question": STEM, "A": "x", "B": "y", "D": "z", "answer": "C"}, "A, B, D leave one out"),
         ("winogrande", {"sentence": "No gap.", "option1": "a", "option2": "b", "answer": "1"}, "must have one gap"),
         ("winogrande", {"sentence": "A _.", "option1": "a", "option2": "b", "answer": ""}, "'answer' must be 1 or 2"),
         ("winogrande", {"sentence": "A _ ", "option1": "a", "option2": "b", "answer": 1}, "nothing stands behind"),

@@ -15,10 +15,13 @@ import yaml
 from scripted_recipes import settings_of
 from selfalign.data import sources
 from selfalign.errors import RecipeError
+from selfalign.measures.significance import paired_test
 from selfalign.playing import plan_recipe, play_recipe
+from selfalign.stages.suites import mean_weights
 from selfalign.suites import SUITES, Suite, Verdict
 from selfalign.suites.instruction_families import IFBENCH_FAMILIES, IFEVAL_FAMILIES
-from selfalign.suites.instructions import IFBENCH, IFEVAL, JUDGE
+from selfalign.suites.instructions import IFBENCH, IFEVAL, JUDGE, verdicts
+from selfalign.suites.judge_instructions import ABSENT
 from selfalign.suites.judge_process import judged
 from selfalign.types import Item
 
@@ -131,6 +134,36 @@ def test_a_prompt_is_met_only_if_all_its_constraints_are_and_each_counts_once() 
     assert strict.why == each.why == "not met: startend:quotation"
 
 
+def test_a_verifier_that_fails_for_one_model_moves_no_other_prompt() -> None:
+    """Prompts once weighed more where another had fewer verdicts: 39 of 40 equal prompts differed, p = 0.00005."""
+
+    def values(failing: int) -> dict[str, float | None]:
+        said: dict[str, tuple[Verdict, ...]] = {}
+        for place in range(40):
+            found: list[dict[str, Any]] = [{"strict": bool(place % 3), "loose": True}] * (1 + place % 3)
+            found = [{"failed": "too slow"}, *found[1:]] if place == failing else found
+            said[str(place)] = verdicts("ifeval", ["family"] * len(found), found)
+        weight = mean_weights(said.values())["ifeval_by_instruction"]
+        return {name: None if one[2].value is None else one[2].value * one[2].weight / weight
+                for name, one in said.items()}  # fmt: skip
+
+    whole = values(failing=-1)
+    for failing in (3, 4):  # a prompt of one constraint, and one of two
+        after = values(failing=failing)
+        assert {name: after[name] for name in after if name != str(failing)} == {
+            name: whole[name] for name in whole if name != str(failing)
+        }
+        assert paired_test(whole, after, seed=0).p == 1.0
+
+
+def test_constraints_that_no_reply_can_be_judged_by_here_weigh_nothing() -> None:
+    absent = {"failed": f"{ABSENT}: python -m nltk.downloader stopwords"}
+    met = {"strict": True, "loose": True}
+    said = [verdicts("ifbench", ["a"] * len(found), found) for found in ([met, met], [absent], [absent, met])]
+    assert [(one[2].value, one[2].weight) for one in said] == [(1.0, 2.0), (None, 0.0), (1.0, 1.0)]
+    assert mean_weights(said)["ifbench_by_instruction"] == 1.5
+
+
 def test_an_empty_or_broken_reply_meets_nothing_it_should_not() -> None:
     item = item_with(("punctuation:no_comma", {}), ("detectable_format:title", {}))
     empty, blank, broken = judgements(IFEVAL, (item, ""), (item, " \n\t"), (item, "\0\ud800"))
@@ -154,7 +187,7 @@ def test_a_verifier_that_raises_leaves_constraint_and_prompt_without_a_value() -
     assert strict.value is None
     assert loose.value is None
     assert strict.why.startswith("verifier failed: format:quote_unquote: IndexError")
-    assert (each.value, each.weight) == (1.0, 1.0)
+    assert (each.value, each.weight) == (1.0, 2.0)
     assert each.why.startswith("verifier failed")
 
 
@@ -171,9 +204,9 @@ def test_a_million_characters_are_judged_or_refused() -> None:
     families = ("punctuation:no_comma", "detectable_format:json_format", "detectable_format:title")
     item = item_with(*((family, {}) for family in families))
     replies = ("a" * 1_000_000, "* a\n" * 250_000, "Well, so. " * 100_000, '{"a":' * 200_000)
-    for verdicts in judgements(IFEVAL, *((item, reply) for reply in replies)):
-        assert all(verdict.value is not None or "verifier failed" in verdict.why for verdict in verdicts)
-        assert verdicts[2].value is not None
+    for found in judgements(IFEVAL, *((item, reply) for reply in replies)):
+        assert all(verdict.value is not None or "verifier failed" in verdict.why for verdict in found)
+        assert found[2].value is not None
 
 
 # ------------------------------------------------------------------------------------------ sentence splitter

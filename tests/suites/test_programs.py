@@ -74,6 +74,8 @@ def test_the_published_solutions_pass(name: str) -> None:
         ("```python\ndef half(n):\n    return n / 2\n```", "import math\n\n\n\ndef half(n):\n    return n / 2\n"),
         ("    return n / 2", f"{HEAD.rstrip()}\n    return n / 2"),
         ("```\nx = 1\n```\n```py\ndef half(n): return n / 2\n```", "import math\n\n\n\ndef half(n): return n / 2\n"),
+        ("```bash\nls\n```\nNow:\n```python\ndef half(n): return 1\n```", "import math\n\n\n\ndef half(n): return 1\n"),
+        ("```sh\nls\n```\nNow:\n```python main.py\ndef half(n): re", "import math\n\n\n\ndef half(n): re"),
         ("```python\ndef half(n):\n    return n", "import math\n\n\n\ndef half(n):\n    return n"),
     ],
 )

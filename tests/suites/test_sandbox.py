@@ -122,6 +122,16 @@ def test_no_program_can_say_that_it_passed(program: str) -> None:
     assert outcome.why.startswith((FORGED, "failed: AssertionError: tests ran"))
 
 
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [("raise StopIteration", "assert False"), ("def f():\n    return next(iter(()))", "assert f() == 1")],
+)
+def test_an_iterator_that_stops_outside_of_one_is_a_failure(program: str, tests: str) -> None:
+    """It ended the iterator that runs program and tests, and so passed."""
+    outcome = run_program(program, tests, limits=QUICK)
+    assert (outcome.passed, outcome.why) == (False, "failed: RuntimeError: StopIteration, outside of an iterator")
+
+
 def test_the_token_is_in_no_frame() -> None:
     outcome = run_program(
         "import sys\nframe = sys._getframe(1)\nwhile frame:\n"

@@ -58,8 +58,10 @@ def test_a_run_measures_a_suite_item_by_item_and_it_may_decide(tmp_path: Path) -
 
 def test_a_metric_of_a_test_suite_cannot_decide(tmp_path: Path) -> None:
     settings = settings_of("sft", tmp_path / "store")
-    held_out = settings["evaluate"]["dev"]
-    settings["evaluate"]["test"] = {**held_out, "suites": [{"name": "gsm8k", "items": "embedded:sample-gsm8k#test"}]}
+    settings["evaluate"]["test"] = {
+        "held_out": "embedded:toy-tasks#test#8",
+        "suites": [{"name": "gsm8k", "items": "embedded:sample-gsm8k#test"}],
+    }
     settings["stop"] = {"metric": "gsm8k"}
     with pytest.raises(RecipeError, match=r"measured on test, which is only reported"):
         checked_recipe(settings, where="recipe", name="r")
@@ -84,6 +86,23 @@ def test_a_missing_field_is_named_by_line_before_anything_is_made(tmp_path: Path
     assert not list((tmp_path / "store").glob("*/record.json"))
 
 
+def test_another_version_of_a_verifier_gives_other_results_and_other_suites_keep_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("if_verifiable")
+    names = ("gsm8k", "ifeval")
+    path = recipe_with(tmp_path, *({"name": name, "items": f"embedded:sample-{name}#dev"} for name in names))
+
+    def keys() -> dict[str, str]:
+        calls = [one for one in plan_recipe(path, [])[1] if one.call.stage == "suite_results"]
+        return {one.call.arguments["suite"]: one.key for one in calls if one.round == "base"}
+
+    before = keys()
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0.0.1")
+    after = keys()
+    assert [after[name] == before[name] for name in names] == [True, False]
+
+
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite_says_what_it_measures(name: str) -> None:
     suite = SUITES[name]
@@ -93,3 +112,26 @@ def test_every_suite_says_what_it_measures(name: str) -> None:
     assert all(isinstance(form, Format) for form in suite.formats)
     assert isinstance(suite, (Suite, ChoiceSuite))
     assert isinstance(GSM8K, Suite)
+
+
+def test_a_test_split_of_the_rows_that_decide_is_refused(tmp_path: Path) -> None:
+    one = {"name": "gsm8k", "items": "embedded:sample-gsm8k#dev"}
+    settings = settings_of("sft", tmp_path / "store")
+    settings["evaluate"]["dev"]["suites"] = [one]
+    settings["evaluate"]["test"] = {"held_out": "embedded:toy-tasks#test#8", "suites": [one]}
+    with pytest.raises(RecipeError, match=r"test\.suites\.0\.items holds the rows of evaluate\.dev\.suites\.0\.items"):
+        checked_recipe(settings, where="recipe", name="r")
+    settings["evaluate"]["allow_contamination"] = True
+    checked_recipe(settings, where="recipe", name="r")
+
+
+@pytest.mark.parametrize(
+    ("suite", "said"),
+    [
+        ({"name": "gsm8k", "items": "embedded:sample-gsm8k#dev", "form": "letters"}, r"form has no effect: replies"),
+        ({"name": "mmlu", "items": "embedded:sample-mmlu#dev", "max_new_tokens": 9}, r"max_new_tokens has no effect"),
+    ],
+)
+def test_settings_a_suite_does_not_look_at_are_refused(suite: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=said):
+        read_recipe(recipe_with(tmp_path, suite))

@@ -158,7 +158,8 @@ def other_settings(first: Side, second: Side) -> list[str]:
     """The settings of evaluation that differ, each with both values; none are known of a run that lost its recipe."""
     if not (first.settings and second.settings):
         return []
-    names = sorted(first.settings.keys() | second.settings.keys())
+    alone = {name for name in first.settings.keys() ^ second.settings.keys() if ".suites." in name}
+    names = sorted((first.settings.keys() | second.settings.keys()) - alone)  # a suite one side lacks is said elsewhere
     return [
         f"{name}: {first.settings.get(name)} against {second.settings.get(name)}"
         for name in names

@@ -17,7 +17,9 @@ from selfalign.report.evidence import tables_in
 from selfalign.report.visible import visible
 from selfalign.stages.evaluate import by_suite
 from selfalign.store import Store
+from selfalign.suites import SUITES, ChoiceSuite
 
+SPLITS = ("dev", "test")
 KEPT = ("best", "kept")
 Values = dict[str, dict[str, dict[str, float | None]]]
 
@@ -108,14 +110,27 @@ def split_name(text: str) -> tuple[Path, str]:
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """How a run was evaluated, by dotted name, without the data of its splits; empty where its recipe is lost."""
+    """How a run was evaluated, by dotted name, without the data of its splits; empty where its recipe is lost.
+
+    Of a split its suites' settings count: options weighed in another form are read otherwise under the same name.
+    """
     import yaml
 
     try:
         found = yaml.safe_load((folder / "recipe.yaml").read_text("utf-8"))["evaluate"]
-        return dict(flat({name: value for name, value in found.items() if name not in ("dev", "test")}))
+        settings = dict(flat({name: value for name, value in found.items() if name not in SPLITS}))
+        return settings | {name: value for split in SPLITS for name, value in of_suites(split, found.get(split) or {})}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return {}
+
+
+def of_suites(split: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """How the suites of a split are read, by dotted name: as is said, else as they usually are."""
+    for one in settings.get("suites") or ():
+        suite = SUITES[one["name"]]
+        usual = {"form": suite.form} if isinstance(suite, ChoiceSuite) else {"max_new_tokens": suite.max_new_tokens}
+        for name, value in usual.items():
+            yield f"{split}.suites.{suite.name}.{name}", one.get(name) or value
 
 
 def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

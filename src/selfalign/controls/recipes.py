@@ -37,6 +37,8 @@ def derived(control: Control, spent: Spent, store: Store) -> Derived:
         raise NoControl("no round of the run was trained")
     main = spent.recipe.settings
     settings = changed(main, control.changes(Main(main["method"], spent)))
+    # Where patience or the guard ended the run early, a control that went on would have had the larger budget.
+    settings["rounds"] = min(settings["rounds"], len(spent.rounds))
     settings["name"] = f"{spent.recipe.name}-{control.name}"
     recipe = checked_recipe(settings, where=f"control {control.name}", name=settings["name"])
     looked = spent_by(recipe, store, rounds=recipe.rounds)

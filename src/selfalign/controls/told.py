@@ -6,6 +6,7 @@ gets, chosen on dev on both sides, the second is where budgets are equal. The ba
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from selfalign.comparing.shown import difference_words, p_words
 from selfalign.comparing.side import side_of
 from selfalign.controls.folder import Noted, folder_of, models_of, noted_in
 from selfalign.controls.spent import steps_of
-from selfalign.errors import SelfAlignError
+from selfalign.errors import RecipeError, SelfAlignError
 from selfalign.folder import RunFolder
 from selfalign.loop import BASE
 from selfalign.report.controls import BesideControl, ControlRow, Controls, ToldControl
@@ -94,13 +95,19 @@ def pairs_of(
     """The kept round beside the control's best, and the last beside the last, once if that is the same.
 
     Raises:
-        RecipeError, StoreError: what was measured cannot be read.
+        RecipeError: what was measured cannot be read, or was measured with other settings than the run's.
+        StoreError: the store lacks it.
     """
     own = folder_of(run, noted.name)
     lasting = own.rounds()[1:]
     labels = [(str(rounds[-1]["best"]), best_of(lasting, metric)), (rounds[-1]["label"], lasting[-1]["label"])]
     for place, (ours, theirs) in enumerate(dict.fromkeys(labels)):
         whole = compared(side_of(f"{own.path}@{theirs}"), side_of(f"{run.path}@{ours}"))
+        if whole.settings:
+            raise RecipeError(
+                f"it was measured with other settings than the run is now ({'; '.join(whole.settings)}): run it again "
+                "with --controls"
+            )
         shown = [one for one in whole.differences if one.split == split and one.better and is_asked(one, metric)]
         shown.sort(key=lambda one: one.metric != metric)
         yield Pair(noted, ours, theirs, not place, replace(whole, differences=tuple(shown)))
@@ -112,9 +119,14 @@ def is_asked(one: Difference, metric: str) -> bool:
 
 
 def best_of(rounds: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """The round with the best mean on dev; of equals the first."""
+    """The round with the best mean on dev; of equals the first. One of which no item has a value is never the best."""
     sign = -1 if metric_named(metric).better == "lower" else 1
-    return str(max(rounds, key=lambda event: sign * event["scores"]["dev"][metric]["mean"][0])["label"])
+
+    def worth(event: Mapping[str, Any]) -> float:
+        mean = event["scores"]["dev"][metric]["mean"][0]
+        return -math.inf if mean is None or math.isnan(mean) else sign * mean
+
+    return str(max(rounds, key=worth)["label"])
 
 
 # ---------------------------------------------------------------------------------------------- in words

@@ -14,8 +14,10 @@ def likeliest(values: Sequence[float], right: Sequence[int], best: int | None = 
     """The places of the options in the running that have the highest value; several where they tie.
 
     All options are in the running. With `best`, the one right option that counts, the other right ones are not
-    (TruthfulQA's MC1).
+    (TruthfulQA's MC1). Raises `ValueError` where a value is no number: it would be above and below every other.
     """
+    if any(map(math.isnan, values)):
+        raise ValueError("a likelihood of an option is no number")
     running = [place for place in range(len(values)) if best in (None, place) or place not in right]
     highest = max(values[place] for place in running)
     return tuple(place for place in running if values[place] == highest)

@@ -183,7 +183,7 @@ def charts(evidence: Evidence, metric: str) -> list[Chart]:
                         name=split,
                         style=style,
                         points=tuple(point(name, of_round[split][name]["mean"]) for of_round in scores),
-                    )  # fmt: skip
+                    )
                     for style, split in enumerate(scores[0])
                     if name in scores[0][split]
                 ],

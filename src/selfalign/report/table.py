@@ -170,8 +170,8 @@ def round_cell(name: str, score: Mapping[str, Any], mark: str) -> Text:
     if score["against_base"] is not None:
         cell.append(f"\n{change(name, score['against_base'])}{mark}", COLOURS[verdict(name, score["against_base"])])
         test = change_test(score, "against_base")
-        if test and test["detectable"] is not None:
-            cell.append(f"\n{detectable_words(name, test['detectable'])} detectable", "dim")
+        if test and (words := detectable_words(name, test["detectable"])):
+            cell.append(f"\n{words} detectable", "dim")
     return cell
 
 

@@ -44,7 +44,7 @@ class Judge:
     """Who compares answers, to which questions, with whose answers, and how it is read. A judge is never trained.
 
     `questions` are asked on the test split (on dev where there is no test), `dev_questions` on dev. `references` are
-    reference answers (by id, else by the same prompt); without that file those of the question files. `answers`: how
+    reference answers (by the same prompt, else by id); without that file those of the question files. `answers`: how
     the questions are answered; `sampling`: how the judge writes, greedily, since a verdict is a measurement.
     """
 
@@ -137,16 +137,20 @@ def references_size(size: Callable[[Any], Size], questions: Table[Item], referen
     return Size(given.rows, given.prompt_tokens, answers)
 
 
-@stage(version=1, needs="driver", expect=references_size)
+@stage(version=2, needs="driver", expect=references_size)
 def reference_answers(questions: Table[Item], references: Table[Chat] | None) -> Iterator[Chat]:
-    """The reference answer to every question that has one: the question's own, or that of a file of answers."""
+    """The reference answer to every question that has one: the question's own, or that of a file of answers.
+
+    There an answer to the same question is meant before one under the same id: files without ids of their own are
+    numbered, and another order gives other numbers.
+    """
     given = list(rows(references)) if references is not None else []
     by_id = {one.id: one.answer for one in given}
     by_prompt = {one.prompt: one.answer for one in given}
     for question in rows(questions):
         own = json.loads(question.given)["reference"] if references is None else None
-        answer = own or by_id.get(question.id) or by_prompt.get(question.prompt)
-        if answer is None:
+        answer = own or by_prompt.get(question.prompt) or by_id.get(question.id)
+        if not answer:
             drop(question.id, "the question has no reference answer")
         else:
             yield Chat(id=question.id, prompt=question.prompt, answer=answer)

@@ -25,9 +25,12 @@ from selfalign.work import drop, note, rows
 THOUGHT, ANSWER = "Thought:", "Answer:"
 NAME = "{name}"
 ANSWER_LINE = re.compile(r"^[ \t*_]*+answer[*_]*+[ \t]*+[:：][*_ \t]*+", re.IGNORECASE | re.MULTILINE)
-# Signs that what was meant for the model alone, or another turn of a dialogue, stands in an answer.
+# Signs that what was meant for the model alone, or another turn of a dialogue, stands in an answer: a heading with a
+# colon, or a line that is the heading of a written dialogue but for what generation would have stopped at.
 LEAK = re.compile(
-    r"^[ \t*_#]*+(?:thought|answer|user|assistant|system)[*_]*+[ \t]*+[:：]", re.IGNORECASE | re.MULTILINE
+    r"^[ \t*_#]*+(?:thought|answer|user|human|assistant|system)[*_]*+[ \t]*+[:：]"
+    r"|^[ \t]*+#{2,}+[ \t*_]*+(?:user|assistant)[ \t*_]*+$",
+    re.IGNORECASE | re.MULTILINE,
 )
 APOLOGY = re.compile(
     r"^\W*(?:i(?:'m| am)(?: so| very| really)? sorry|sorry\b|i apologi[sz]e|my apologies)", re.IGNORECASE
@@ -96,9 +99,10 @@ def prompts_size(
     rules = sum(size(table).answer_tokens for table in principles)
     if rules + shown >= room:
         raise RecipeError(
-            f"the principles take about {rules:,} tokens and {shots.count} demonstrations about {shown:,}, and a "
-            f"prompt may have {room:,} so that an answer has room: shorten the principles, ask for fewer "
-            "demonstrations (method.shots.count), or raise method.generation_rendering.max_length"
+            f"the principles take about {rules:,} tokens (in verbose cloning: the verbose prompt) and {shots.count} "
+            f"demonstrations about {shown:,}, and a prompt may have {room:,} so that an answer has room: shorten the "
+            "principles (method.principles, method.verbose), ask for fewer demonstrations (method.shots.count), or "
+            "raise method.generation_rendering.max_length"
         )
     return Size(given.rows, given.prompt_tokens + given.rows * (rules + shown))
 
@@ -163,7 +167,7 @@ def kept_size(size: Callable[[Any], Size], *, written: Table[Chat], prompts: Tab
     return Size(size(written).rows, size(prompts).prompt_tokens, size(written).answer_tokens)
 
 
-@stage(version=1, needs="driver", expect=kept_size)
+@stage(version=2, needs="driver", expect=kept_size)
 def without_thoughts(
     written: Table[Chat],
     prompts: Table[Chat],

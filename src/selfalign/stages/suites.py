@@ -56,7 +56,7 @@ def measured_with(model: Model, data: SuiteData, *, rendering: Rendering, seed: 
     sampling = Sampling(max_new_tokens=data.max_new_tokens or suite.max_new_tokens, temperature=0.0)
     asked: Any = items
     replies = generate(model, asked, sampling=sampling, rendering=rendering, seed=seed, overlong="drop")
-    return suite_results(asked, replies, suite=data.name)
+    return suite_results(asked, replies, suite=data.name, verifiers=suite.verifiers)
 
 
 def loaded(source: Source) -> Table[Item] | Table[MultipleChoice]:
@@ -101,7 +101,7 @@ def load_choices(source: Source) -> Iterator[MultipleChoice]:
 # ------------------------------------------------------------------------------------------------ judging
 
 
-def results_size(size: Callable[[Any], Size], *, items: Table[Item], replies: Table[Chat], suite: str) -> Size:
+def results_size(size: Callable[[Any], Size], *, items: Table[Item], suite: str, **_: Any) -> Size:
     """One result an item and metric.
 
     Raises:
@@ -113,12 +113,14 @@ def results_size(size: Callable[[Any], Size], *, items: Table[Item], replies: Ta
     return Size(rows=len(one.metrics) * size(items).rows)
 
 
-@stage(version=1, needs="driver", expect=results_size)
-def suite_results(items: Table[Item], replies: Table[Chat], *, suite: str) -> Iterator[Result]:
+@stage(version=2, needs="driver", expect=results_size)
+def suite_results(
+    items: Table[Item], replies: Table[Chat], *, suite: str, verifiers: tuple[str, ...] = ()
+) -> Iterator[Result]:
     """What every reply is worth, in every metric of the suite and, where items are of several categories, in each.
 
     An item the model could not read whole has no value, and the reason; one cut by the token limit is judged as it is,
-    as the suites' own scripts do.
+    as the suites' own scripts do. `verifiers`, packages and their versions, belong to the key and change nothing else.
 
     Raises:
         StageError: not one item was answered.
@@ -155,10 +157,10 @@ def by_category(verdicts: Sequence[tuple[Verdict, ...]]) -> list[tuple[Verdict, 
 
 
 def mean_weights(verdicts: Iterable[tuple[Verdict, ...]]) -> dict[str, float]:
-    """The mean weight of the verdicts of each metric that have a value."""
+    """The mean weight of the verdicts of each metric, with a value or without: replies must not change it."""
     weights: dict[str, list[float]] = {}
     for some in verdicts:
         for verdict in some:
-            if verdict.value is not None:
+            if verdict.weight:
                 weights.setdefault(verdict.metric, []).append(verdict.weight)
     return {metric: sum(listed) / len(listed) for metric, listed in weights.items()}

@@ -124,6 +124,8 @@ def of_mmlu(row: Row) -> Item:
     In a table the choices stand in columns `A`, `B` and so on.
     """
     lettered_columns = [letter for letter in ascii_uppercase if letter in row]
+    if "choices" not in row and lettered_columns != list(ascii_uppercase[: len(lettered_columns)]):
+        raise Misfit(f"the columns {', '.join(lettered_columns)} leave one out: an option is empty; write or remove it")
     choices = row["choices"] if "choices" in row else [row[letter] for letter in lettered_columns]
     options, answer = texts_at({"choices": choices}, "choices"), row["answer"]
     lettered = isinstance(answer, str) and answer in tuple(ascii_uppercase)

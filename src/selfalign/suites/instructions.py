@@ -18,6 +18,7 @@ from selfalign.data.turns import Misfit, asked, shown, text_at, without_nothing
 from selfalign.measures.metric import Metric
 from selfalign.suites import sentences
 from selfalign.suites.instruction_families import IFBENCH_FAMILIES, IFEVAL_FAMILIES, Families
+from selfalign.suites.judge_instructions import ABSENT
 from selfalign.suites.judge_process import FAILED, Job, judged
 from selfalign.suites.suite import Row, Suite, Verdict
 from selfalign.types import Item
@@ -134,12 +135,17 @@ def of_prompt_level(metric: str, families: Sequence[str], found: Sequence[bool |
 
 
 def of_instruction_level(metric: str, families: Sequence[str], found: Sequence[bool | str]) -> Verdict:
-    """The share of the constraints that were judged which are met; weighs as many judgements."""
+    """The share of the constraints that were judged which are met; weighs as many judgements as can be made here.
+
+    Where a verifier failed at a reply, its constraint counts as the others of the prompt do, and the prompt weighs
+    what it always does: were it lighter for one model, every other prompt would be heavier for that model, and differ
+    where nothing does.
+    """
     judgements = [one for one in found if isinstance(one, bool)]
     why = "; ".join(filter(None, (unmet(families, found), why_failed(families, found))))
-    if not judgements:
-        return Verdict(metric, None, why)
-    return Verdict(metric, sum(judgements) / len(judgements), why, weight=float(len(judgements)))
+    value = sum(judgements) / len(judgements) if judgements else None
+    judgeable = [one for one in found if not (isinstance(one, str) and one.startswith(ABSENT))]
+    return Verdict(metric, value, why, weight=float(len(judgeable)))
 
 
 def unmet(families: Sequence[str], found: Sequence[bool | str]) -> str:

@@ -18,6 +18,7 @@ from selfalign.suites.judge_process import Job, reason_of, serve
 
 SEED = 0
 # NLTK data that no package holds; a constraint that needs it has no verdict where it is absent.
+ABSENT = "it needs NLTK data"
 DOWNLOADS = {"ratio:stop_words": "stopwords", "words:start_verb": "averaged_perceptron_tagger_eng"}
 
 
@@ -56,7 +57,7 @@ def judge(job: Job) -> Mapping[str, Any]:
     except LookupError as error:
         needed = DOWNLOADS.get(job["family"])
         if needed and type(error) is LookupError:
-            return {"failed": f"it needs NLTK data: python -m nltk.downloader {needed}"}
+            return {"failed": f"{ABSENT}: python -m nltk.downloader {needed}"}
         raise
     try:
         return {"strict": False, "loose": any(met(checker, variant) for variant in variants(reply))}

@@ -14,8 +14,10 @@ from selfalign.suites.sandbox import Program, run_programs
 from selfalign.suites.suite import Row, Suite, Verdict
 from selfalign.types import Item
 
-FENCE = re.compile(r"^```[ \t]*(?:python|py)?[0-9.]*[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE | re.IGNORECASE)
-OPEN_FENCE = re.compile(r"^```[ \t]*(?:python|py)?[0-9.]*[ \t]*\n", re.MULTILINE | re.IGNORECASE)
+# A block of any language, so that the end of a shell's block is not taken for the beginning of the next.
+FENCE = re.compile(r"^```[ \t]*+([^`\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+OPEN_FENCE = re.compile(r"^```[ \t]*+(?:python|py)?[0-9.]*(?:[ \t][^`\n]*)?\n", re.MULTILINE | re.IGNORECASE)
+PYTHON = re.compile(r"(?:python|py)?[0-9.]*(?:\s.*)?", re.IGNORECASE)
 NAME = re.compile(r"[^\W\d]\w*")
 COMPLETE = "Complete this Python function. Reply with the whole function in one fenced code block."
 SATISFY = "Reply with Python code alone, in one fenced code block. It must satisfy:"
@@ -84,8 +86,9 @@ def program_in(reply: str, *, head: str = "", name: str = "") -> str:
     A reply that does not define the function goes on where `head` ends, as completions of base models do. What stands
     before the function in `head` (imports, helpers) comes first in either case.
     """
-    blocks: list[str] = FENCE.findall(reply)
-    if not blocks and (opened := OPEN_FENCE.search(reply)):
+    fenced = [(PYTHON.fullmatch(found[1]) is not None, found[2], found.end()) for found in FENCE.finditer(reply)]
+    blocks = [block for is_python, block, _ in fenced if is_python]
+    if not blocks and (opened := OPEN_FENCE.search(reply, fenced[-1][2] if fenced else 0)):
         blocks = [reply[opened.end() :]]  # cut by the token limit
     defines = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(name)}\b", re.MULTILINE) if name else None
     if defines is None:

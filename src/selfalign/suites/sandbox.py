@@ -106,8 +106,9 @@ def run_program(program: str, tests: str = "", *, limits: Limits = DEFAULT_LIMIT
 def run_programs(
     programs: Sequence[Program], *, limits: Limits = DEFAULT_LIMITS, workers: int | None = None
 ) -> tuple[Outcome, ...]:
-    """The outcome of each program, in order; so many at a time, as many as there are CPUs if not said."""
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="sandbox") as pool:
+    """The outcome of each program, in order; so many at a time, as many as there are CPUs for us if not said."""
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(workers or ours, thread_name_prefix="sandbox") as pool:
         return tuple(pool.map(lambda one: run_program(one.text, one.tests, limits=limits), programs))
 
 

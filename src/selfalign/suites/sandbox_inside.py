@@ -183,9 +183,15 @@ def run(namespace: dict[str, object], codes: tuple[CodeType, ...]) -> bytes:
     """The word for a success, after the program and then its tests ran to their ends; otherwise it raises.
 
     Both are called from C: between the two no name is looked up that the program could have changed, and it cannot
-    reach the iterator (`codes` it can, and what the tests compare with, but not change them).
+    reach the iterator (`codes` it can, and what the tests compare with, but not change them). A `StopIteration` from
+    either ends the iterator like a last item: that both came to their ends is told by there being two values.
     """
-    any(map(exec, codes, (namespace, namespace)))
+    try:
+        _, _ = map(exec, codes, (namespace, namespace))
+    except ValueError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # raised here: too few values
+            raise RuntimeError("StopIteration, outside of an iterator") from None
+        raise
     sys.stdout.flush()
     return b"passed"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
 from selfalign.data.formats import Format
@@ -21,9 +22,10 @@ Form = Literal["answers", "answers-per-token", "letters"]
 class Verdict(NamedTuple):
     """What a reply is worth in one metric: a value, or None and why it could not be judged.
 
-    `weight` is how many judgements the value is the mean of (constraints of a prompt, for example): a metric's mean is
-    then that over all judgements, not over prompts. `category` groups items: where a suite's are of several, each is
-    also measured by itself, as `metric:category`.
+    `weight` is how many judgements an item stands for (constraints of a prompt, for example): a metric's mean is then
+    that over all judgements, not over prompts. It is the item's and not the reply's, and told where there is no value,
+    too: two models' values are only comparable if an item weighs alike for both. `category` groups items: where a
+    suite's are of several, each is also measured by itself, as `metric:category`.
     """
 
     metric: str
@@ -58,6 +60,11 @@ class Suite:
     extra: str = "suites"
     ready: Callable[[], str] = str
 
+    @property
+    def verifiers(self) -> tuple[str, ...]:
+        """The packages that judge, with their versions: another version may judge otherwise."""
+        return tuple(f"{name} {version_of(name)}" for name in self.packages)
+
     def missing(self) -> str:
         """Why replies cannot be judged here: a package or data that is absent, with the remedy; nothing if all is."""
         absent = [name for name in self.packages if importlib.util.find_spec(name) is None]
@@ -65,6 +72,14 @@ class Suite:
             why = self.ready()
             return f"suite {self.name!r}: {why}" if why else ""
         return f"suite {self.name!r} needs {', '.join(absent)}: pip install 'selfalign[{self.extra}]'"
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
