@@ -21,8 +21,8 @@ from selfalign.stages.suites import mean_weights
 from selfalign.suites import SUITES, Suite, Verdict
 from selfalign.suites.instruction_families import IFBENCH_FAMILIES, IFEVAL_FAMILIES
 from selfalign.suites.instructions import IFBENCH, IFEVAL, JUDGE, verdicts
-from selfalign.suites.judge_instructions import ABSENT
-from selfalign.suites.judge_process import judged
+from selfalign.suites.verifier_process import judged
+from selfalign.suites.verify_instructions import ABSENT
 from selfalign.types import Item
 
 pytest.importorskip("if_verifiable")
@@ -232,7 +232,7 @@ def test_without_the_splitter_64_prompts_would_fail_and_with_it_none(tmp_path: P
     script = f"""
 import json, sys, nltk
 nltk.data.path[:] = []
-from selfalign.suites.judge_instructions import judge
+from selfalign.suites.verify_instructions import judge
 from selfalign.suites.sentences import provide
 def failed():
     rows = [json.loads(line) for line in open({str(PUBLIC)!r})]

@@ -72,7 +72,12 @@ def items_size(size: Callable[[Any], Size], *, source: Source) -> Size:
     rows_there = sources.count(source)
     found = SUITES[source.suite]
     limit = min(source.limit or SAMPLED_ROWS, SAMPLED_ROWS)
-    first: list[Any] = list(islice(sources.converted(source, found.item_of, formats=found.formats), limit))
+    try:
+        first: list[Any] = list(islice(sources.converted(source, found.item_of, formats=found.formats), limit))
+    except RecipeError as error:
+        raise RecipeError(
+            f"{error}\nIts rows are read as items of suite {source.suite!r}: see docs/suites.md"
+        ) from error
     asked = sum(characters(item.prompt) for item in first) / max(1, len(first)) / CHARACTERS_PER_TOKEN
     options = sum(len("".join(item.options)) for item in first if isinstance(item, MultipleChoice))
     answers = options / max(1, len(first)) / CHARACTERS_PER_TOKEN

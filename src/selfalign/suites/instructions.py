@@ -1,7 +1,7 @@
 """IFEval and IFBench: prompts with constraints that a program can verify, strictly and loosely read.
 
 Rows are as their authors publish them; the verifiers are those of the package if-verifiable, which packs the authors'.
-They run in a process of their own (`judge_process`), since replies are hostile and verifiers search them with
+They run in a process of their own (`verifier_process`), since replies are hostile and verifiers search them with
 expressions that can take for ever. A constraint whose verifier failed has no value, nor has its prompt.
 """
 
@@ -18,12 +18,12 @@ from selfalign.data.turns import Misfit, asked, shown, text_at, without_nothing
 from selfalign.measures.metric import Metric
 from selfalign.suites import sentences
 from selfalign.suites.instruction_families import IFBENCH_FAMILIES, IFEVAL_FAMILIES, Families
-from selfalign.suites.judge_instructions import ABSENT
-from selfalign.suites.judge_process import FAILED, Job, judged
 from selfalign.suites.suite import Row, Suite, Verdict
+from selfalign.suites.verifier_process import FAILED, Job, judged
+from selfalign.suites.verify_instructions import ABSENT
 from selfalign.types import Item
 
-JUDGE = "selfalign.suites.judge_instructions"
+JUDGE = "selfalign.suites.verify_instructions"
 FORMATS = (
     known_format("prompt + instruction_id_list + kwargs", "prompt instruction_id_list kwargs", of_prompt),
 )  # fmt: skip
@@ -63,8 +63,10 @@ def constraint_of(name: Any, given: Any, families: Families) -> tuple[str, dict[
     return name, found
 
 
-def instruction_suite(name: str, says: str, families: Families, *, packages: tuple[str, ...]) -> Suite:
-    """A suite of prompts with constraints of these families."""
+def instruction_suite(
+    name: str, says: str, families: Families, *, packages: tuple[str, ...], resources: tuple[str, ...] = ()
+) -> Suite:
+    """A suite of prompts with constraints of these families; `resources` is NLTK data that some verifiers use."""
 
     def item_of(row: Row, identifier: str) -> Item:
         row = without_nothing(row)
@@ -84,9 +86,12 @@ def instruction_suite(name: str, says: str, families: Families, *, packages: tup
             families_asked = [family for family, _ in one["constraints"]]
             yield verdicts(name, families_asked, list(islice(said, len(families_asked))))
 
+    def data() -> tuple[str, ...]:
+        return tuple(f"nltk {one}" for one in resources if sentences.installed(one))
+
     return Suite(
         name=name, says=says, metrics=metrics_of(name, says), formats=FORMATS, item_of=item_of, verify=verify,
-        max_new_tokens=1280, packages=packages, ready=sentences.missing,
+        max_new_tokens=1280, packages=packages, ready=sentences.missing, data=data,
     )  # fmt: skip
 
 
@@ -167,4 +172,5 @@ IFBENCH = instruction_suite(
     "instructions of 58 families that few train on (Pyatkin et al., 2507.02833)",
     IFBENCH_FAMILIES,
     packages=("if_verifiable", "nltk", "langdetect", "emoji", "syllapy"),
+    resources=("corpora/stopwords", "taggers/averaged_perceptron_tagger_eng"),
 )

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from selfalign.data.formats import known_format, of_question
 from selfalign.data.turns import Misfit, asked, shown, text_at
 from selfalign.measures.metric import Metric
-from selfalign.suites.judge_process import FAILED, Job, judged
 from selfalign.suites.suite import Row, Suite, Verdict
+from selfalign.suites.verifier_process import FAILED, Job, judged
 from selfalign.types import Item
 
 NAME = "reasoning_gym"
-JUDGE = "selfalign.suites.judge_procedural"
+JUDGE = "selfalign.suites.verify_procedural"
 OPENED, CLOSED = "<answer>", "</answer>"
 # Without it a right answer in a sentence has only part of the point: scorers compare the answer alone.
 REQUEST = f"\n\nGive your final answer between {OPENED} and {CLOSED} tags."

@@ -33,12 +33,12 @@ def packaged() -> bool:
     return importlib.util.find_spec("punkt") is not None and importlib.util.find_spec("punkt.data") is not None
 
 
-def installed() -> bool:
-    """Whether NLTK finds a model of its own."""
+def installed(resource: str = RESOURCE) -> bool:
+    """Whether NLTK finds data of its own; without a name the splitter's model."""
     import nltk
 
     try:
-        nltk.data.find(RESOURCE)
+        nltk.data.find(resource)
     except LookupError:
         return False
     return True

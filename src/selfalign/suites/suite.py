@@ -45,7 +45,8 @@ class Suite:
     `item_of` turns a row and its id into an item, or raises `Misfit`. `verify` gives the verdicts of every reply, in
     order; replies come from models and are hostile. `runs_code`: judging executes what the model wrote, which a recipe
     must allow by name. `packages` are imported by `verify`; `extra` is the extra that installs them. `ready` says what
-    else is missing here and the remedy, or nothing: data that a verifier would silently do without.
+    else is missing here and the remedy, or nothing: data that a verifier would silently do without. `data` names what
+    some verifiers use where a machine has it.
     """
 
     name: str
@@ -59,11 +60,12 @@ class Suite:
     packages: tuple[str, ...] = ()
     extra: str = "suites"
     ready: Callable[[], str] = str
+    data: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def verifiers(self) -> tuple[str, ...]:
-        """The packages that judge, with their versions: another version may judge otherwise."""
-        return tuple(f"{name} {version_of(name)}" for name in self.packages)
+        """The packages that judge, with their versions, and `data` of the machine: others may judge otherwise."""
+        return (*(f"{name} {version_of(name)}" for name in self.packages), *self.data())
 
     def missing(self) -> str:
         """Why replies cannot be judged here: a package or data that is absent, with the remedy; nothing if all is."""

@@ -1,6 +1,6 @@
 """The process in which replies are held against the constraints of IFEval and IFBench, by the package if-verifiable.
 
-Started by `judge_process.judged`. Nothing here asks the network, and every draw is the same each time: the verifiers
+Started by `verifier_process.judged`. Nothing here asks the network, and every draw is the same each time: the verifiers
 draw at random what a row leaves unsaid, and the guesser of languages draws, too.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfalign.suites import sentences
-from selfalign.suites.judge_process import Job, reason_of, serve
+from selfalign.suites.verifier_process import Job, reason_of, serve
 
 SEED = 0
 # NLTK data that no package holds; a constraint that needs it has no verdict where it is absent.

@@ -1,4 +1,4 @@
-"""Judges in a process of their own: what they load, seed and break stays there, and a reply that blows one up ends it.
+"""Verifiers in a process of their own: what they load, seed and break stays there, and what blows one up ends it.
 
 Verifiers of others search hostile texts with expressions whose cost may grow with a power of the length, and Python
 cannot stop one from within. So a judge has a fixed time of the processor (not of the clock, which other work shares)

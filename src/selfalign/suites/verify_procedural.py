@@ -1,7 +1,7 @@
 """The process in which answers to procedural tasks are scored, by the scorers of the package reasoning-gym.
 
-Started by `judge_process.judged`. An entry is made again from task, seed and place: a scorer needs it as it was made,
-with values that JSON does not hold.
+Started by `verifier_process.judged`. An entry is made again from task, seed and place: a scorer needs it as it was
+made, with values that JSON does not hold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Any
 
 from selfalign.data.procedural import PACKAGE, made_of
-from selfalign.suites.judge_process import Job, serve
+from selfalign.suites.verifier_process import Job, serve
 
 
 def judge(job: Job) -> Mapping[str, Any]:
