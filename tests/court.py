@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from public_files import PUBLIC
 from selfalign.data import sources
 from selfalign.engines.scripted import Script, ScriptedLM
 from selfalign.executors.local import Here
@@ -24,7 +25,7 @@ from selfalign.trainers.scripted import ScriptedTrainer
 from selfalign.types import Chat, Model, Rendering, Table
 
 NEW, BASE, JUDGE = Model("scripted:new"), Model("scripted:base"), Model("scripted:judge")
-QUESTIONS = Path("/work/shared/data/questions")
+QUESTIONS = PUBLIC / "questions"
 Says = Callable[[str], str]
 
 

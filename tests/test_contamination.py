@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from public_files import PUBLIC
 from scripted_recipes import DATA, NAMES, settings_of
 from selfalign import contamination
 from selfalign.cli import main
@@ -23,7 +24,6 @@ from selfalign.playing import plan_recipe
 from selfalign.suites import SUITES
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-PUBLIC = Path(__file__).resolve().parents[2] / "shared" / "data"
 PROBLEM = "A baker fills 7 trays with 12 rolls each and sells 59 rolls. How many rolls are left?"
 FILLED = [
     {"id": f"own-{n}", "instruction": f"Count up to {n} by ones.", "output": f"{n} it is."} for n in range(20, 60)

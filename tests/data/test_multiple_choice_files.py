@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from public_files import PUBLIC
 from selfalign.data.sources import count, pinned, read_multiple_choice
 from selfalign.data.writing import write_chosen
 from selfalign.errors import RecipeError
 from selfalign.types import MultipleChoice
 
-PUBLIC = Path(__file__).resolve().parents[3] / "shared" / "data"
 OPTIONS = ["It is dug up.", "It grows on trees.", "From mines, mostly."]
 LABELS = [1, 0, 1]
 OWN = {"prompt": "Where does salt come from?", "options": OPTIONS, "right": [0, 2], "category": "food"}

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from public_files import PUBLIC
 from selfalign.data.sources import count, pinned, read_chats, read_instructions, read_pairs
 from selfalign.errors import RecipeError
 
-PUBLIC = Path(__file__).resolve().parents[3] / "shared" / "data"
 GOOD = {"instruction": "Name a colour.", "output": "Blue."}
 
 Write = Callable[[str, Any], Path]

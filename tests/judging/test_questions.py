@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from public_files import PUBLIC
 from selfalign.data import sources
 from selfalign.engines.scripted import ScriptedEngine
 from selfalign.errors import RecipeError
@@ -19,7 +20,7 @@ from selfalign.stages.judge import load_questions
 from selfalign.store import Store
 from selfalign.trainers.scripted import ScriptedTrainer
 
-QUESTIONS = Path("/work/shared/data/questions")
+QUESTIONS = PUBLIC / "questions"
 
 
 def read(path: Path, *rows: dict[str, Any]) -> list[Any]:

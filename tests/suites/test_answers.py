@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from public_files import PUBLIC
 from selfalign.data.sources import converted as read
 from selfalign.data.sources import count, pinned
 from selfalign.data.turns import Misfit
@@ -22,7 +23,7 @@ from selfalign.suites.answers import answer_in, normalised_squad, normalised_tri
 from selfalign.suites.numbers import answer_in as number_in
 from selfalign.types import Item
 
-PUBLIC = Path(__file__).resolve().parents[3] / "shared" / "data" / "eval"
+EVAL = PUBLIC / "eval"
 TEXT = "The lighthouse at Cape Row was built in 1871 by the Harbour Board."
 QUESTION = "Who built the lighthouse?"
 
@@ -232,7 +233,7 @@ def test_our_samples_are_answered_by_their_own_answers(name: str) -> None:
 
 
 def public(file: str) -> str:
-    path = PUBLIC / file
+    path = EVAL / file
     if not path.exists():
         pytest.skip(f"{file} is not there")
     return str(path)

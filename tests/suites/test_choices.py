@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from public_files import PUBLIC
 from scripted_recipes import settings_of, written
 from selfalign.data.sources import EMBEDDED, count, pinned
 from selfalign.data.sources import converted as read
@@ -21,7 +22,7 @@ from selfalign.stages.multiple_choice import fits, groups_of
 from selfalign.suites import SUITES, ChoiceSuite
 from selfalign.types import Model, MultipleChoice, Rendering
 
-PUBLIC = Path(__file__).resolve().parents[3] / "shared" / "data" / "eval"
+EVAL = PUBLIC / "eval"
 STEM = "Which of these is a planet?"
 TEXTS = ["the Moon", "Mars", "the Sun", "Sirius"]
 LABELS = ["A", "B", "C", "D"]
@@ -227,7 +228,7 @@ def test_twins_of_winogrande_stay_in_one_split_and_disagree() -> None:
     ],
 )  # fmt: skip
 def test_a_published_file_is_read_whole(name: str, file: str, rows: int) -> None:
-    path = PUBLIC / file
+    path = EVAL / file
     if not path.exists():
         pytest.skip(f"{file} is not there")
     found = items(name, str(path))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from public_files import PUBLIC
 from scripted_recipes import settings_of
 from selfalign.data import sources
 from selfalign.errors import RecipeError
@@ -26,7 +27,7 @@ from selfalign.suites.verify_instructions import ABSENT
 from selfalign.types import Item
 
 pytest.importorskip("if_verifiable")
-PUBLIC = Path(__file__).resolve().parents[3] / "shared" / "data" / "eval" / "ifeval_input_data.jsonl"
+PROMPTS = PUBLIC / "eval" / "ifeval_input_data.jsonl"
 FRENCH = "Bonjour à tous et bienvenue à cette belle fête de mariage, mes chers amis."
 
 # Family, its settings, a reply that meets it and one that does not.
@@ -227,7 +228,7 @@ def test_a_plan_is_refused_where_sentences_cannot_be_split(tmp_path: Path, monke
 
 def test_without_the_splitter_64_prompts_would_fail_and_with_it_none(tmp_path: Path) -> None:
     """Also that the model is written out where NLTK has none, in a home that holds nothing yet."""
-    if not PUBLIC.exists():
+    if not PROMPTS.exists():
         pytest.skip("IFEval's file is not here")
     script = f"""
 import json, sys, nltk
@@ -235,7 +236,7 @@ nltk.data.path[:] = []
 from selfalign.suites.verify_instructions import judge
 from selfalign.suites.sentences import provide
 def failed():
-    rows = [json.loads(line) for line in open({str(PUBLIC)!r})]
+    rows = [json.loads(line) for line in open({str(PROMPTS)!r})]
     found = set()
     for row in rows:
         for family, settings in zip(row["instruction_id_list"], row["kwargs"]):
@@ -314,9 +315,9 @@ def test_the_samples_cover_many_families(name: str, families: dict[str, Any]) ->
 
 
 def test_all_of_ifeval_is_verified_on_real_text() -> None:
-    if not PUBLIC.exists():
+    if not PROMPTS.exists():
         pytest.skip("IFEval's file is not here")
-    items = items_of(IFEVAL, str(PUBLIC))
+    items = items_of(IFEVAL, str(PROMPTS))
     texts = [item.prompt[0].content for item in items[::-1]]
     verdicts = list(IFEVAL.verify(items, texts))
     assert len(verdicts) == 541

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from public_files import PUBLIC
 from scripted_recipes import settings_of
 from selfalign.config import read_recipe
 from selfalign.data.sources import pinned
@@ -20,7 +21,7 @@ from selfalign.suites import SUITES, Suite
 from selfalign.suites.programs import program_in
 from selfalign.types import Item
 
-EVAL = Path(__file__).parents[3] / "shared" / "data" / "eval"
+EVAL = PUBLIC / "eval"
 HEAD = "import math\n\n\ndef half(n):\n    '''Half of n.'''\n"
 
 
