@@ -6,13 +6,39 @@ Such a folder is known by its note, a JSON file. Knows nothing of what else lies
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selfalign.errors import RecipeError
+from selfalign.tables import disk_error
 
 STAGED, LOCK = ".writing", ".lock"
+
+
+@contextmanager
+def written_together(folder: Path, *, note: str) -> Iterator[Path]:
+    """A folder out of sight to write files into; at the end they are moved to their places, and other files stay.
+
+    The note comes first: half a folder must be known as its command's.
+
+    Raises:
+        StoreError: the disk is full or not writable.
+    """
+    staged = folder / STAGED
+    try:
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        yield staged
+        for name in sorted((path.name for path in staged.iterdir()), key=lambda name: (name != note, name)):
+            os.replace(staged / name, folder / name)
+        staged.rmdir()
+    except OSError as error:
+        raise disk_error(folder, error) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

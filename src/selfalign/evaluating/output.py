@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,11 +19,10 @@ from selfalign.folder import Journal, RunFolder
 from selfalign.grade_command.output import plain_name
 from selfalign.loop import PlannedCall
 from selfalign.measures.intervals import Interval
-from selfalign.own_folder import STAGED, OwnFolder
+from selfalign.own_folder import OwnFolder, written_together
 from selfalign.scores import Scores, plain_scores
 from selfalign.stages.evaluate import Split, metric_named
 from selfalign.store import write_text
-from selfalign.tables import disk_error
 from selfalign.types import Result, Table
 
 NOTE, ITEMS, RECIPE, PLAN, JOURNAL = "metrics.json", "items.jsonl", "recipe.yaml", "plan.json", "journal.jsonl"
@@ -101,20 +98,12 @@ def write_output(done: Evaluated, planned: list[PlannedCall], folder: Path, stor
     Raises:
         StoreError: the disk is full or not writable.
     """
-    staged = folder / STAGED
-    try:
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
+    with written_together(folder, note=NOTE) as staged:
         write_text(staged / NOTE, note_text(done))
         write_text(staged / ITEMS, "".join(f"{line}\n" for line in item_lines(done.suites)))
         RunFolder(staged).begin(recipe_text(done.order), store, planned)
         for event in events(done):
             Journal(staged / JOURNAL).hear(event)
-        for name in (NOTE, ITEMS, RECIPE, PLAN, JOURNAL):  # the note first: half a folder must be known as ours
-            os.replace(staged / name, folder / name)
-        staged.rmdir()
-    except OSError as error:
-        raise disk_error(folder, error) from error
 
 
 def item_lines(suites: Sequence[Measured]) -> Iterator[str]:

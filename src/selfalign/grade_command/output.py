@@ -6,9 +6,7 @@ import csv
 import io
 import json
 import math
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +16,9 @@ from selfalign.errors import RecipeError
 from selfalign.grade_command.gold import Gold
 from selfalign.grading.calibration import Agreement
 from selfalign.grading.rubrics import Rubric
-from selfalign.own_folder import STAGED, OwnFolder
+from selfalign.own_folder import OwnFolder, written_together
 from selfalign.report.reasons import plain_cell
 from selfalign.store import write_text
-from selfalign.tables import disk_error
 from selfalign.types import Chat, Grade, Source
 
 NOTE, TABLE, LINES = "grading.json", "grades.csv", "grades.jsonl"
@@ -104,18 +101,10 @@ def write_output(graded: Graded, source: Source, folder: Path, asked: Mapping[st
     Raises:
         StoreError: the disk is full or not writable.
     """
-    staged = folder / STAGED
-    try:
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
+    with written_together(folder, note=NOTE) as staged:
         write_text(staged / TABLE, table_text(graded))
         write_text(staged / LINES, "".join(f"{json.dumps(asdict(one))}\n" for one in graded.grades))
         write_text(staged / NOTE, note_text(graded, source, asked))
-        for name in (NOTE, TABLE, LINES):  # the note first: half a folder must be known as ours
-            os.replace(staged / name, folder / name)
-        staged.rmdir()
-    except OSError as error:
-        raise disk_error(folder, error) from error
     return Output(folder, folder / TABLE, folder / LINES, folder / NOTE)
 
 

@@ -6,19 +6,16 @@ Files are prepared out of sight and then moved to their names, so a crash leaves
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from selfalign.data.writing import unit_of, write_chosen
-from selfalign.own_folder import STAGED, OwnFolder
+from selfalign.own_folder import OwnFolder, written_together
 from selfalign.report.reasons import why_text
 from selfalign.report.selection import Seen, selection_page
 from selfalign.selecting.wish import Wish
 from selfalign.store import write_text
-from selfalign.tables import disk_error
 from selfalign.types import Source
 
 NOTE, WHY, PAGE = "selection.json", "why.csv", "report.html"
@@ -53,25 +50,17 @@ def write_output(seen: Seen, source: Source, folder: Path, asked: Mapping[str, s
         RecipeError: the data changed while the command worked.
         StoreError: the disk is full or not writable.
     """
-    staged = folder / STAGED
     numbers = {chat.id: number for number, chat in enumerate(seen.pool)}
-    try:
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
+    with written_together(folder, note=NOTE) as staged:
         chosen = write_chosen(source, [numbers[choice.id] for choice in seen.choices], staged)
         places = [f"{unit_of(source)} {place:,}" for place in chosen.places]
         write_text(staged / WHY, why_text(seen, chosen.places, unit=unit_of(source)))
         write_text(staged / PAGE, selection_page(seen, places))
         write_text(staged / NOTE, note_text(seen, source, chosen.path.name, asked))
         before = OWN.earlier_note(folder).get("file")
-        for name in (NOTE, chosen.path.name, WHY, PAGE):  # the note first: half a folder must be known as ours
-            os.replace(staged / name, folder / name)
-        for stale in folder.glob("chosen.*"):
-            if stale.name == before != chosen.path.name:
-                stale.unlink()
-        staged.rmdir()
-    except OSError as error:
-        raise disk_error(folder, error) from error
+    for stale in folder.glob("chosen.*"):
+        if stale.name == before != chosen.path.name:
+            stale.unlink(missing_ok=True)
     return Output(folder, folder / chosen.path.name, folder / WHY, folder / PAGE)
 
 
